@@ -1,0 +1,228 @@
+// SPDX-FileCopyrightText: The caddy-dpop authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proof
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"strings"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+const (
+	minModulus = 2048 // bits
+	maxModulus = 4096 // bits; a check costs about six times an ES256 one
+
+	// The base64url of 65537, the one exponent accepted: a larger one multiplies the
+	// cost of a check, a small one invites forgery where padding is read carelessly.
+	exponent = "AQAB"
+)
+
+// A jwk holds the members of a JSON Web Key that we look at (RFC 7517, RFC 7518,
+// section 6, RFC 8037).
+type jwk struct {
+	kty, crv, x, y, n, e, use, keyOps, alg value
+}
+
+// parseJWK reads the client's public key from the jwk header parameter and computes
+// its thumbprint. go-jose makes the key; before that we demand what it does not:
+// one spelling of each value, so that a key has one thumbprint, and a bounded cost.
+//
+// RFC 9449, section 4.3, check 7, and section 4.2.
+func parseJWK(raw value, alg *algorithm) (crypto.PublicKey, string, error) {
+	if raw.kind != kindObject {
+		return nil, "", refuse(ReasonJWKInvalid, "not an object")
+	}
+	k, err := readJWK(raw.text)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := k.checkUse(alg); err != nil {
+		return nil, "", err
+	}
+	var input string
+	switch k.kty.text {
+	case "EC":
+		input, err = k.checkEC(alg)
+	case "OKP":
+		input, err = k.checkOKP(alg)
+	case "RSA":
+		input, err = k.checkRSA(alg)
+	default:
+		err = refuse(ReasonJWKInvalid, "kty is none of EC, OKP, RSA")
+	}
+	if err != nil {
+		return nil, "", err
+	}
+
+	// go-jose finds a point that is off its curve, and certificates (x5c) of another
+	// key than this. Its errors can quote the input, so none is passed on.
+	var parsed jose.JSONWebKey
+	if parsed.UnmarshalJSON([]byte(raw.text)) != nil {
+		return nil, "", refuse(ReasonJWKInvalid, "not a valid public key")
+	}
+	switch parsed.Key.(type) {
+	case *ecdsa.PublicKey, *rsa.PublicKey, ed25519.PublicKey:
+	default:
+		return nil, "", refuse(ReasonJWKInvalid, "not a public key")
+	}
+	return parsed.Key, hashThumbprint(input), nil
+}
+
+// readJWK reads the members. Any member of a private or symmetric key is refused,
+// whatever its value and the key's kind.
+func readJWK(text string) (*jwk, error) {
+	var k jwk
+	var private bool
+	var s scanner
+	s.start(text)
+	for name, ok := s.object(); ok; name, ok = s.next() {
+		v := s.value()
+		switch name {
+		case "kty":
+			k.kty = v
+		case "crv":
+			k.crv = v
+		case "x":
+			k.x = v
+		case "y":
+			k.y = v
+		case "n":
+			k.n = v
+		case "e":
+			k.e = v
+		case "use":
+			k.use = v
+		case "key_ops":
+			k.keyOps = v
+		case "alg":
+			k.alg = v
+		case "d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv":
+			private = true
+		default:
+			if foldsTo(name, "kty", "crv", "x", "y", "n", "e", "use", "key_ops", "alg", "kid",
+				"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv", "pub", "x5u", "x5c", "x5t", "x5t#S256") {
+				s.fail("member name in another case")
+			}
+		}
+	}
+	if err := s.end(); err != "" {
+		return nil, refuse(ReasonJWKInvalid, err)
+	}
+	if private {
+		return nil, refuse(ReasonJWKPrivate, "")
+	}
+	return &k, nil
+}
+
+// checkUse refuses a key that says of itself that it is for something else (RFC
+// 7517, sections 4.2 to 4.4). Most keys say nothing.
+func (k *jwk) checkUse(alg *algorithm) error {
+	if k.use.kind != kindNone && (k.use.kind != kindString || k.use.text != "sig") {
+		return refuse(ReasonJWKInvalid, "use is not sig")
+	}
+	if k.keyOps.kind != kindNone && !k.keyOps.contains("verify") {
+		return refuse(ReasonJWKInvalid, "key_ops lacks verify")
+	}
+	if k.alg.kind != kindNone && (k.alg.kind != kindString || !sameAlgorithm(k.alg.text, alg.name)) {
+		return refuse(ReasonKeyMismatch, "alg of the key is another")
+	}
+	return nil
+}
+
+// contains reports whether v is an array of strings with want among them.
+func (v value) contains(want string) bool {
+	if v.kind != kindArray {
+		return false
+	}
+	found := false
+	var s scanner
+	s.start(v.text)
+	for e, ok := s.array(); ok; e, ok = s.element() {
+		if e.kind != kindString {
+			return false
+		}
+		found = found || e.text == want
+	}
+	return found
+}
+
+// checkEC checks an elliptic curve key (RFC 7518, section 6.2.1) and returns its
+// thumbprint's input. That the point is on the curve is left to go-jose.
+func (k *jwk) checkEC(alg *algorithm) (string, error) {
+	switch k.crv.text {
+	case "P-256", "P-384", "P-521":
+	default:
+		return "", refuse(ReasonJWKInvalid, "crv is none of P-256, P-384, P-521")
+	}
+	if alg.family != familyECDSA || alg.curve != k.crv.text {
+		return "", refuse(ReasonKeyMismatch, "")
+	}
+	if !k.x.isBytes(alg.size) || !k.y.isBytes(alg.size) {
+		return "", refuse(ReasonJWKInvalid, "coordinate is not the base64url of its full length")
+	}
+	return thumbprintEC(k.crv.text, k.x.text, k.y.text), nil
+}
+
+// checkOKP checks an Ed25519 key (RFC 8037, section 2) and returns its thumbprint's
+// input.
+func (k *jwk) checkOKP(alg *algorithm) (string, error) {
+	if k.crv.text != "Ed25519" {
+		return "", refuse(ReasonJWKInvalid, "crv is not Ed25519")
+	}
+	if alg.family != familyEd25519 {
+		return "", refuse(ReasonKeyMismatch, "")
+	}
+	x, ok := k.x.bytes()
+	if !ok || len(x) != ed25519.PublicKeySize {
+		return "", refuse(ReasonJWKInvalid, "x is not the base64url of 32 bytes")
+	}
+	if err := checkEd25519(x); err != nil {
+		return "", err
+	}
+	return thumbprintOKP(k.crv.text, k.x.text), nil
+}
+
+// checkRSA checks an RSA key (RFC 7518, section 6.3.1) and returns its thumbprint's
+// input.
+func (k *jwk) checkRSA(alg *algorithm) (string, error) {
+	if alg.family != familyPSS && alg.family != familyPKCS1 {
+		return "", refuse(ReasonKeyMismatch, "")
+	}
+	n, ok := k.n.bytes()
+	if !ok {
+		return "", refuse(ReasonJWKInvalid, "n is not base64url")
+	}
+	if _, ok := k.e.bytes(); !ok {
+		return "", refuse(ReasonJWKInvalid, "e is not base64url")
+	}
+	if len(n) > 1 && n[0] == 0 {
+		return "", refuse(ReasonJWKInvalid, "n has a leading zero")
+	}
+	if k.e.text != exponent {
+		return "", refuse(ReasonKeyUnacceptable, "exponent is not 65537")
+	}
+	if err := checkModulus(n); err != nil {
+		return "", err
+	}
+	return thumbprintRSA(k.e.text, k.n.text), nil
+}
+
+// bytes returns what a member decodes to, if it is canonical base64url.
+func (v value) bytes() ([]byte, bool) {
+	if v.kind != kindString || strings.ContainsAny(v.text, "\r\n") {
+		return nil, false
+	}
+	b, err := base64url.DecodeString(v.text)
+	return b, err == nil && len(b) > 0
+}
+
+// isBytes reports whether a member is the canonical base64url of size bytes.
+func (v value) isBytes(size int) bool {
+	b, ok := v.bytes()
+	return ok && len(b) == size
+}
