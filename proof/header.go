@@ -40,14 +40,15 @@ func (v *Verifier) parseHeader(segment string) (*Header, error) {
 	if base64url.DecodedLen(len(segment)) > maxHeader {
 		return nil, refuse(ReasonTooLarge, "header")
 	}
-	decoded, err := base64url.DecodeString(segment)
+	var scratch [maxHeader]byte
+	n, err := base64url.Decode(scratch[:], []byte(segment))
 	if err != nil {
 		return nil, refuse(ReasonMalformed, "header is not base64url")
 	}
 
 	var typ, alg, jwk, crit, b64, cty value
 	var s scanner
-	s.start(string(decoded))
+	s.start(string(scratch[:n]))
 	for name, ok := s.object(); ok; name, ok = s.next() {
 		p := s.value()
 		switch name {

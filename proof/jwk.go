@@ -221,8 +221,14 @@ func (v value) bytes() ([]byte, bool) {
 	return b, err == nil && len(b) > 0
 }
 
-// isBytes reports whether a member is the canonical base64url of size bytes.
+// isBytes reports whether a member is the canonical base64url of size bytes, at most
+// those of a P-521 coordinate.
 func (v value) isBytes(size int) bool {
-	b, ok := v.bytes()
-	return ok && len(b) == size
+	var scratch [66]byte
+	if v.kind != kindString || len(v.text) != base64url.EncodedLen(size) {
+		return false
+	}
+	// A line break, which the decoder skips, would leave fewer bytes.
+	n, err := base64url.Decode(scratch[:], []byte(v.text))
+	return err == nil && n == size
 }

@@ -4,7 +4,6 @@
 package proof
 
 import (
-	"math/big"
 	"math/bits"
 	"slices"
 )
@@ -49,7 +48,7 @@ func checkEd25519(key []byte) error {
 }
 
 // checkModulus checks the size of an RSA modulus, big-endian without leading zero,
-// and that it is odd. See also isPrime.
+// and that it is odd. See also composites.
 func checkModulus(n []byte) error {
 	size := len(n)*8 - bits.LeadingZeros8(n[0])
 	if size < minModulus || size > maxModulus {
@@ -60,8 +59,3 @@ func checkModulus(n []byte) error {
 	}
 	return nil
 }
-
-// isPrime reports whether an RSA modulus is a prime: with such a key anybody who
-// reads it can sign. It costs some milliseconds, so it is asked only once a
-// signature has held, and once per key.
-func isPrime(n *big.Int) bool { return n.ProbablyPrime(0) }

@@ -16,8 +16,8 @@ import (
 // VerifySignature checks that the proof was signed by the private key of the public
 // key in its header: RFC 9449, section 4.3, check 6.
 //
-// It costs one signature check, and for an RSA key that Parse was not told of a
-// test that its modulus is not a prime, provided the signature held.
+// It costs one signature check, and for an RSA key that has not been seen a test that
+// its modulus is not a prime, provided the signature held.
 func (p *Proof) VerifySignature() error {
 	alg := &algorithms[p.Header.algorithm]
 	valid := false
@@ -41,7 +41,7 @@ func (p *Proof) VerifySignature() error {
 		} else {
 			valid = rsa.VerifyPKCS1v15(key, alg.hash, hashed, []byte(p.signature)) == nil
 		}
-		if valid && !p.vetted && isPrime(key.N) {
+		if valid && !p.vetted && !p.composites.has(p.Header.thumbprint, key.N) {
 			return refuse(ReasonKeyUnacceptable, "modulus is a prime")
 		}
 	}

@@ -41,14 +41,15 @@ type Config struct {
 	MaxSize int
 }
 
-// Verifier verifies proofs by one configuration. It is immutable and safe for
-// concurrent use.
+// Verifier verifies proofs by one configuration. It is safe for concurrent use.
 type Verifier struct {
 	names     []string
 	accepted  [len(algorithms)]bool
 	maxAge    time.Duration
 	clockSkew time.Duration
 	maxSize   int
+
+	composites composites
 }
 
 // NewVerifier returns a verifier for c, or an error that names the value at fault
@@ -147,7 +148,8 @@ type Proof struct {
 
 	// vetted: a header with this very key has passed before, so that what is checked
 	// once per key need not be checked again.
-	vetted bool
+	vetted     bool
+	composites *composites
 }
 
 // Offset returns iat minus now: how far the client's clock seems to be ahead,
@@ -167,7 +169,7 @@ func (v *Verifier) Parse(compact string, known *Header) (*Proof, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Proof{signed: compact[:len(compact)-len(signature)-1]}
+	p := &Proof{signed: compact[:len(compact)-len(signature)-1], composites: &v.composites}
 	switch {
 	case known == nil || known.segment != header:
 		if p.Header, err = v.parseHeader(header); err != nil {
