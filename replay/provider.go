@@ -1,0 +1,40 @@
+// SPDX-FileCopyrightText: The caddy-dpop authors
+// SPDX-License-Identifier: Apache-2.0
+
+package replay
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Provider is what a Caddy module in the namespace http.dpop.replay
+// implements, so that a store can live in a package of its own and this one
+// needs to know nothing of Caddy.
+type Provider interface {
+	// OpenReplay returns the store to claim proofs in. It is called while a
+	// configuration is provisioned, also by `caddy validate`: it must neither
+	// touch the network nor write anything. The module releases the store in
+	// its own Cleanup.
+	OpenReplay(p Params) (Store, error)
+}
+
+// Params is what all stores of one configuration share.
+type Params struct {
+	// Space keeps apart what must not mix: "" for proofs that come with an
+	// access token, "proof_only" for those that strangers may make.
+	Space string
+
+	// MaxEntries bounds the live entries of the store (0: the store's default).
+	MaxEntries int
+
+	// MaxPerKey bounds the live entries of one client key (0: the default).
+	MaxPerKey int
+
+	// Timeout bounds one claim (0: the store's default).
+	Timeout time.Duration
+
+	// Logger is the logger of the generation that opens the store.
+	Logger *zap.Logger
+}
