@@ -1,0 +1,148 @@
+// SPDX-FileCopyrightText: The caddy-dpop authors
+// SPDX-License-Identifier: Apache-2.0
+
+package dpop
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// userIDPlaceholder fills `user_id` of Caddy's access log and REMOTE_USER of
+// FastCGI.
+const userIDPlaceholder = "http.auth.user.id"
+
+// publish makes what a request proved known to the handlers behind us and to
+// the access log.
+func (h *Handler) publish(c *check) {
+	x := c.x
+	x.reason, x.code = "", ""
+	x.claims, x.jkt, x.userID = c.claims, "", ""
+	if c.proof != nil {
+		x.jkt = c.proof.Header.Thumbprint()
+	}
+	repl := h.mapPlaceholders(c.r, x)
+	if repl == nil || c.claims == nil {
+		return
+	}
+	x.userID = c.claims.Subject
+	if len(h.sources) > 1 || len(h.sources) == 1 && h.opaque != nil {
+		// A subject is unique at its issuer only (RFC 9068, section 2.2).
+		x.userID = c.claims.Issuer + "|" + c.claims.Subject
+	}
+	// What an earlier handler put there was another's word.
+	repl.Set(userIDPlaceholder, x.userID)
+}
+
+// publishRefusal sets what error routes can ask for.
+func (h *Handler) publishRefusal(c *check, reason Reason, answer refusal) {
+	x := c.x
+	x.reason, x.code = reason, answer.code
+	x.claims, x.jkt, x.userID = nil, "", ""
+	h.mapPlaceholders(c.r, x)
+}
+
+// mapPlaceholders hooks the exchange into the request's replacer, once.
+func (h *Handler) mapPlaceholders(r *http.Request, x *exchange) *caddy.Replacer {
+	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if repl == nil {
+		return nil
+	}
+	if !x.mappedTo {
+		x.mappedTo = true
+		repl.Map(x.placeholder)
+		if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+			extra.Set(zap.Object("dpop", x))
+		}
+	}
+	return repl
+}
+
+// placeholder answers {http.dpop.*}. Unset ones are empty, not unknown, so
+// that a template written for success also works on a refusal.
+func (x *exchange) placeholder(key string) (any, bool) {
+	name, ok := strings.CutPrefix(key, "http.dpop.")
+	if !ok {
+		return nil, false
+	}
+	switch name {
+	case "jkt":
+		return x.jkt, true
+	case "error":
+		return x.code, true
+	case "reason":
+		return string(x.reason), true
+	}
+	if x.claims == nil {
+		return "", true
+	}
+	switch name {
+	case "client_id":
+		return x.claims.ClientID, true
+	case "scope":
+		return strings.Join(x.claims.Scopes, " "), true
+	case "issuer":
+		return x.claims.Issuer, true
+	}
+	if path, ok := strings.CutPrefix(name, "claims."); ok {
+		value, _ := x.claims.Value(strings.Split(path, "/")...)
+		return claimText(value), true
+	}
+	return nil, false
+}
+
+// claimText writes a claim: strings and numbers as they are, lists of strings
+// joined by spaces, everything else as JSON.
+func claimText(value any) string {
+	switch v := value.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case json.Number:
+		return v.String()
+	case []any:
+		words := make([]string, 0, len(v))
+		for _, element := range v {
+			word, ok := element.(string)
+			if !ok {
+				return jsonText(v)
+			}
+			words = append(words, word)
+		}
+		return strings.Join(words, " ")
+	default:
+		return jsonText(v)
+	}
+}
+
+func jsonText(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+// MarshalLogObject writes the field `dpop` of the access log.
+func (x *exchange) MarshalLogObject(enc zapcore.ObjectEncoder) error {
+	for _, field := range []struct{ name, value string }{
+		{"jkt", x.jkt},
+		{"error", x.code},
+		{"reason", string(x.reason)},
+	} {
+		if field.value != "" {
+			enc.AddString(field.name, field.value)
+		}
+	}
+	if x.claims != nil && x.claims.ClientID != "" {
+		enc.AddString("client_id", x.claims.ClientID)
+	}
+	return nil
+}

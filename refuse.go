@@ -1,0 +1,158 @@
+// SPDX-FileCopyrightText: The caddy-dpop authors
+// SPDX-License-Identifier: Apache-2.0
+
+package dpop
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-dpop/caddy-dpop/proof"
+	"github.com/caddy-dpop/caddy-dpop/replay"
+	"github.com/caddy-dpop/caddy-dpop/token"
+)
+
+// refusalError is a refusal by this package itself.
+type refusalError struct {
+	reason Reason
+	err    error // the cause, for the log; may be nil
+}
+
+func refuse(reason Reason, cause error) error { return &refusalError{reason, cause} }
+
+func (e *refusalError) Error() string {
+	if e.err == nil {
+		return string(e.reason)
+	}
+	return fmt.Sprintf("%s: %v", e.reason, e.err)
+}
+
+func (e *refusalError) Unwrap() error { return e.err }
+
+// reasonOf names the reason of an error from any of the packages. What has
+// none is a fault of ours and answered like an outage: closed.
+func reasonOf(err error) Reason {
+	if own, ok := errors.AsType[*refusalError](err); ok {
+		return own.reason
+	}
+	if r := proof.ReasonOf(err); r != "" {
+		return Reason(r)
+	}
+	if r := token.ReasonOf(err); r != "" {
+		return Reason(r)
+	}
+	return ReasonReplayUnavailable
+}
+
+// refuse answers: challenge, nonce, and an error for Caddy's error routes.
+func (h *Handler) refuse(w http.ResponseWriter, c *check, err error) error {
+	reason := h.report(c, err)
+	answer := h.answer(reason)
+
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	switch answer.status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusBadRequest:
+		if h.ProofOnly {
+			return h.refuseAsTokenEndpoint(w, c, answer)
+		}
+		if answer.status != http.StatusBadRequest {
+			h.challengesFor(c.r).set(header, answer, c.credentials.bearer)
+		}
+		h.setNonce(w, c, answer)
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		header.Set("Retry-After", retryAfter(waitOf(err)))
+	}
+	return caddyhttp.Error(answer.status, err)
+}
+
+// answer is what the table says, but where nonces are on a client whose proof
+// was issued too early for us heals itself with one.
+func (h *Handler) answer(reason Reason) refusal {
+	answer, ok := refusals[reason]
+	if !ok {
+		answer = refusals[ReasonReplayUnavailable]
+	}
+	if h.nonces != nil && (reason == ReasonIssuedBeforeStart || reason == ReasonWindowRaised) {
+		answer.code = errUseNonce
+	}
+	return answer
+}
+
+// waitOf is how long the client should wait before it comes back.
+func waitOf(err error) time.Duration {
+	if terr, ok := errors.AsType[*token.Error](err); ok && terr.RetryAfter > 0 {
+		return terr.RetryAfter
+	}
+	return replay.RetryAfter(err)
+}
+
+// refuseAsTokenEndpoint answers as RFC 6749, section 5.2, and RFC 9449,
+// section 5, want it: 400 with JSON.
+func (h *Handler) refuseAsTokenEndpoint(w http.ResponseWriter, c *check, answer refusal) error {
+	h.setNonce(w, c, answer)
+	body, err := json.Marshal(struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}{answer.code, answer.description})
+	if err != nil {
+		return caddyhttp.Error(http.StatusInternalServerError, err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Pragma", "no-cache")
+	w.WriteHeader(http.StatusBadRequest)
+	_, err = w.Write(body)
+	return err
+}
+
+// report tells operators about a refusal, enforced or not: placeholders and
+// one log line. Neither ever holds a token or a proof.
+func (h *Handler) report(c *check, err error) Reason {
+	reason := reasonOf(err)
+	answer := h.answer(reason)
+	h.publishRefusal(c, reason, answer)
+
+	level := zapcore.InfoLevel
+	if answer.status >= http.StatusInternalServerError {
+		level = zapcore.ErrorLevel
+	}
+	if entry := h.logger.Check(level, "request refused"); entry != nil {
+		entry.Write(h.refusalFields(c, reason, answer, err)...)
+	}
+	return reason
+}
+
+func (h *Handler) refusalFields(c *check, reason Reason, answer refusal, err error) []zap.Field {
+	client, _ := caddyhttp.GetVar(c.r.Context(), caddyhttp.ClientIPVarKey).(string)
+	fields := []zap.Field{
+		zap.String("reason", string(reason)),
+		zap.Int("status", answer.status),
+		zap.String("error", answer.code),
+		zap.String("client_ip", client),
+		zap.String("method", c.r.Method),
+		zap.String("host", c.r.Host),
+		zap.Bool("monitor", h.Mode == wordMonitor),
+	}
+	if c.proof != nil {
+		fields = append(fields,
+			zap.String("jkt", c.proof.Header.Thumbprint()),
+			zap.Duration("clock_offset", c.proof.Offset(c.now)))
+	}
+	if perr, ok := errors.AsType[*proof.Error](err); ok && perr.Claimed != "" && h.logger.Core().Enabled(zapcore.DebugLevel) {
+		fields = append(fields,
+			zap.String("htu_claimed", perr.Claimed),
+			zap.String("htu_expected", perr.Target))
+	}
+	if cause := errors.Unwrap(err); cause != nil {
+		fields = append(fields, zap.NamedError("cause", cause))
+	}
+	return fields
+}
