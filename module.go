@@ -26,6 +26,9 @@ import (
 
 	"github.com/caddy-dpop/caddy-dpop/proof"
 	"github.com/caddy-dpop/caddy-dpop/replay"
+
+	// The commands `caddy dpop ...`.
+	_ "github.com/caddy-dpop/caddy-dpop/internal/command"
 )
 
 func init() {

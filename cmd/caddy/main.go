@@ -11,6 +11,9 @@ import (
 
 	// What this Caddy consists of.
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/caddy-dpop/caddy-dpop"
+	_ "github.com/caddy-dpop/caddy-dpop/devissuer"
 )
 
 func main() {
