@@ -95,6 +95,9 @@ func (i *Issuer) Verify(ctx context.Context, raw string) (*Claims, error) {
 	if err := checkTimes(c, i.cfg.ClockSkew, i.cfg.Now()); err != nil {
 		return nil, err
 	}
+	if err := t.admit(); err != nil {
+		return nil, err
+	}
 	k, err := i.cfg.Keys.verify(ctx, t)
 	if err != nil {
 		return nil, err

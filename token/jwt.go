@@ -4,6 +4,7 @@
 package token
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
@@ -16,12 +17,12 @@ import (
 // jwt is a signed JWT, read as far as that goes without a key. Nothing in it can be
 // relied on before verify.
 type jwt struct {
+	compact       string
 	typ, alg, kid string
 	payload       []byte
 	claims        strictjson.Object
 
-	compact string
-	parsed  *jose.JSONWebSignature
+	jws *jose.JSONWebSignature // set by admit
 }
 
 // headerNames are the JOSE header parameters that mean something in a JWS (RFC
@@ -30,14 +31,15 @@ type jwt struct {
 // the issuer's key set alone, whatever a token offers.
 var headerNames = []string{"typ", "alg", "kid", "crit", "b64", "cty", "jwk", "jku", "x5c", "x5u", "x5t", "x5t#S256"}
 
-// parseJWT takes a compact JWS apart. The size limit comes before all work, the
-// header before the payload, and acceptTyp judges typ before anything is made of
-// either.
+// parseJWT takes a compact JWS apart: size before all work, header before payload,
+// and acceptTyp judges typ before anything is made of either. A token that is refused
+// for its claims costs little this way; one that is not goes through admit, and then
+// through verify.
 func parseJWT(compact string, maxSize int, acceptTyp func(string) bool) (*jwt, error) {
 	if len(compact) > maxSize {
 		return nil, refuse(TooLarge, "over the size limit")
 	}
-	header, _, ok := splitCompact(compact)
+	header, payload, ok := splitCompact(compact)
 	if !ok {
 		return nil, refuse(Malformed, "not a JWS in compact form")
 	}
@@ -51,16 +53,23 @@ func parseJWT(compact string, maxSize int, acceptTyp func(string) bool) (*jwt, e
 	if !isAlgorithm(t.alg) {
 		return nil, refuse(AlgUnsupported, "alg is not an asymmetric signature algorithm that we know")
 	}
-	// go-jose judges the token once more, with the one algorithm that its header names.
 	var err error
-	if t.parsed, err = jose.ParseSignedCompact(compact, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(t.alg)}); err != nil {
-		return nil, refuse(Malformed, "not a JWS that go-jose accepts")
+	if t.payload, err = base64.RawURLEncoding.DecodeString(payload); err != nil {
+		return nil, refuse(Malformed, "the payload is not base64url")
 	}
-	t.payload = t.parsed.UnsafePayloadWithoutVerification()
 	if t.claims, err = strictjson.Parse(t.payload); err != nil {
 		return nil, &Error{Reason: ClaimsInvalid, cause: err}
 	}
 	return t, nil
+}
+
+// admit has go-jose judge the form too, with the one algorithm that the header names.
+func (t *jwt) admit() error {
+	var err error
+	if t.jws, err = jose.ParseSignedCompact(t.compact, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(t.alg)}); err != nil {
+		return refuse(Malformed, "not a JWS that go-jose accepts")
+	}
+	return nil
 }
 
 func (t *jwt) readHeader(segment string) error {
@@ -96,15 +105,15 @@ func (t *jwt) readHeader(segment string) error {
 	return nil
 }
 
-// verify reports whether the signature is one by k.
+// verify reports whether the signature is one by k. The JWT must have been admitted.
 func (t *jwt) verify(k *key) bool {
 	if t.alg == "Ed25519" { // go-jose knows EdDSA only
 		public, ok := k.public.(ed25519.PublicKey)
 		input := t.compact[:strings.LastIndexByte(t.compact, '.')]
-		return ok && ed25519.Verify(public, []byte(input), t.parsed.Signatures[0].Signature)
+		return ok && ed25519.Verify(public, []byte(input), t.jws.Signatures[0].Signature)
 	}
-	_, err := t.parsed.Verify(k.public)
-	return err == nil
+	signed, err := t.jws.Verify(k.public)
+	return err == nil && bytes.Equal(signed, t.payload)
 }
 
 // splitCompact returns the header and payload segments of three that are all in

@@ -42,8 +42,9 @@ type key struct {
 	retired    atomic.Bool
 }
 
-// live reports whether claims verified by the key still stand.
-func (k *key) live() bool { return !k.retired.Load() && k.set.trusted() }
+// live reports whether claims verified by the key still stand. The set comes first:
+// looking at it can retire the key.
+func (k *key) live() bool { return k.set.trusted() && !k.retired.Load() }
 
 // fits reports whether the key can have made a signature with this algorithm.
 func (k *key) fits(alg string) bool {
