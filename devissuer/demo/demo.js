@@ -153,6 +153,12 @@ function card({ id, title, why }) {
 	return article;
 }
 
+/** The challenge as it is, with the words marked that say why. */
+function showChallenge(challenge) {
+	const [, before, why, after] = /^(.*?)(error="[^"]*"(?:, error_description="[^"]*")?)(.*)$/.exec(challenge) ?? ["", challenge, "", ""];
+	return [`WWW-Authenticate: ${before}`, element("mark", why), element("span", after, "note")];
+}
+
 async function send(scenario, context) {
 	const headers = await scenario.headers(context);
 	const answer = await fetch(api, { headers, cache: "no-store" });
@@ -163,8 +169,8 @@ async function send(scenario, context) {
 	article.dataset.status = answer.status;
 	const badge = article.querySelector(".verdict");
 	badge.className = `verdict ${asExpected ? "good" : "bad"}`;
-	badge.textContent = `${answer.status}`;
-	badge.title = asExpected ? "as it should be" : `expected ${scenario.expect}`;
+	badge.textContent = `${answer.status} ${answer.ok ? "let in" : "refused"}`;
+	if (!asExpected) badge.textContent += `, expected ${scenario.expect}`;
 
 	const pre = article.querySelector("pre");
 	pre.replaceChildren(element("b", `GET ${new URL(api).pathname}\n`));
@@ -174,7 +180,7 @@ async function send(scenario, context) {
 	}
 	pre.append("\n", element("b", `${answer.status} ${answer.statusText}\n`));
 	const challenge = answer.headers.get("WWW-Authenticate");
-	if (challenge) pre.append(element("mark", `WWW-Authenticate: ${challenge}`), "\n");
+	if (challenge) pre.append(...showChallenge(challenge), "\n");
 	if (body.trim()) pre.append(body.trim(), "\n");
 	return asExpected;
 }

@@ -6,6 +6,7 @@
 const line = /^caddy_dpop_requests_total\{(.*)\} (\S+)$/;
 const label = /(\w+)="((?:[^"\\]|\\.)*)"/g;
 const everyMs = 2000;
+const mostRows = 8;
 
 let before = new Map();
 
@@ -61,7 +62,10 @@ export async function readMetrics() {
 		const sums = parse(await answer.text());
 		if (sums.size === 0) return;
 		const most = Math.max(...[...sums.values()].map((sum) => sum.value));
-		const rows = [...sums].sort(([, a], [, b]) => b.value - a.value).map(([name, sum]) => row(name, sum, most));
+		// What was let in first, then the commonest refusals.
+		const order = ([a, x], [b, y]) => (b === "accepted") - (a === "accepted") || y.value - x.value || a.localeCompare(b);
+		const rows = [...sums].filter(([, sum]) => sum.value > 0).sort(order).slice(0, mostRows).map(([name, sum]) => row(name, sum, most));
+		if (rows.length === 0) return;
 		document.getElementById("meters").replaceChildren(...rows);
 		document.getElementById("metrics").hidden = false;
 	} catch {
