@@ -95,3 +95,14 @@ func (t *Table) live(f func([]entry) error) error {
 	}
 	return nil
 }
+
+// has reports whether there is an entry with this ID.
+func (t *Table) has(id ID) bool {
+	lo, hi := splitID(id)
+	hash := t.key.hash(lo, hi)
+	s := t.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, found := s.find(t.key, hash, lo, hi)
+	return found
+}
