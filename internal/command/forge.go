@@ -92,17 +92,17 @@ func decodeJWS(compact string) (*jws, error) {
 	}{{"header", &j.rawHeader, &j.header}, {"claims", &j.rawClaims, &j.claims}} {
 		b, err := base64.RawURLEncoding.Strict().DecodeString(parts[i])
 		if err != nil {
-			return nil, errors.New("the " + part.name + " is not base64url without padding")
+			return nil, errors.New(part.name + ": not base64url without padding")
 		}
 		*part.raw = b
 		d := json.NewDecoder(strings.NewReader(string(b)))
 		d.UseNumber()
 		if err := d.Decode(part.into); err != nil || *part.into == nil {
-			return nil, errors.New("the " + part.name + " is not a JSON object")
+			return nil, errors.New(part.name + ": not a JSON object")
 		}
 	}
 	if _, err := base64.RawURLEncoding.Strict().DecodeString(parts[2]); err != nil {
-		return nil, errors.New("the signature is not base64url without padding")
+		return nil, errors.New("signature: not base64url without padding")
 	}
 	return j, nil
 }
