@@ -5,9 +5,11 @@ package token
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"testing"
 
+	"github.com/caddy-dpop/caddy-dpop/internal/strictjson"
 	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 )
 
@@ -72,6 +74,42 @@ func FuzzKeySet(f *testing.F) {
 			if !usable || !k.jwk.IsPublic() || k.thumbprint == "" {
 				t.Fatalf("key %+v", k.jwk)
 			}
+		}
+	})
+}
+
+// FuzzIntrospectionAnswer holds that a token is good only if the endpoint says
+// active: true, once and as a boolean.
+func FuzzIntrospectionAnswer(f *testing.F) {
+	i := newIntrospection(f, newWeb(), nil)
+	for _, seed := range []string{
+		activeAnswer().String(), `{"active":true}`, `{"active":false}`, `{"active":"true"}`, `{}`, `[]`, `null`,
+		`{"active":true}{"active":false}`, `{"active":true,"active":false}`, `{"Active":true,"active":true}`,
+		`{"active":true,"cnf":null}`, `{"active":true,"token_type":"Bearer","cnf":{"jkt":"x"}}`, `{"active":true,"exp":1e400}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		members, err := strictjson.Parse(body)
+		if err != nil {
+			return
+		}
+		c, err := i.read(body, members)
+		if err != nil {
+			if ReasonOf(err) == "" || c != nil {
+				t.Fatalf("got %+v, %v", c, err)
+			}
+			return
+		}
+		var want struct {
+			Active bool           `json:"active"`
+			Cnf    map[string]any `json:"cnf"`
+		}
+		if err := json.Unmarshal(body, &want); err != nil && !c.Confirmation.Invalid || !want.Active {
+			t.Fatalf("accepted %s: %v", body, err)
+		}
+		if jkt, ok := want.Cnf["jkt"].(string); ok && !c.Confirmation.Invalid && c.Confirmation.JKT != jkt {
+			t.Fatalf("jkt %q read as %q", jkt, c.Confirmation.JKT)
 		}
 	})
 }

@@ -370,6 +370,19 @@ func TestLooksLikeJWT(t *testing.T) {
 	}
 }
 
+func TestCanonical(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]bool{
+		"": true, "A": false, "AA": true, "AAA": true, "AAAA": true, "AAAAA": false,
+		"AB": false, "AQ": true, "AAB": false, "AAE": true, // stray bits and none
+		"A-_9": true, "AA==": false, "A+": false, "A/AA": false, "AA A": false, "AA\n": false, "AA\xc3": false,
+	} {
+		if got := isCanonical(s); got != want {
+			t.Errorf("%q: got %v", s, got)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
