@@ -65,7 +65,9 @@ func TestSignedAnswers(t *testing.T) {
 				Key:    key,
 				Header: testkit.Object{{Name: "typ", Value: "token-introspection+jwt"}, {Name: "alg", Value: "ES256"}, {Name: "kid", Value: "k1"}},
 				Claims: testkit.Object{
-					{Name: "iss", Value: testIssuer}, {Name: "aud", Value: "rs"}, {Name: "iat", Value: now.Unix()},
+					{Name: "iss", Value: testIssuer},
+					{Name: "aud", Value: "rs"},
+					{Name: "iat", Value: now.Unix()},
 					{Name: "token_introspection", Value: inner},
 				},
 			}

@@ -15,8 +15,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-dpop/caddy-dpop/internal/strictjson"
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/caddy-dpop/caddy-dpop/internal/strictjson"
 )
 
 // How we authenticate at the introspection endpoint (RFC 7591, section 2).

@@ -15,10 +15,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 )
 
 const testEndpoint = testIssuer + "/introspect"
@@ -26,9 +27,14 @@ const testEndpoint = testIssuer + "/introspect"
 // activeAnswer is a good answer about a token bound to the client's key.
 func activeAnswer() testkit.Object {
 	return testkit.Object{
-		{Name: "active", Value: true}, {Name: "iss", Value: testIssuer}, {Name: "aud", Value: testAudience},
-		{Name: "sub", Value: "alice"}, {Name: "client_id", Value: "app"}, {Name: "scope", Value: "read write"},
-		{Name: "exp", Value: time.Now().Add(time.Hour).Unix()}, {Name: "token_type", Value: "DPoP"},
+		{Name: "active", Value: true},
+		{Name: "iss", Value: testIssuer},
+		{Name: "aud", Value: testAudience},
+		{Name: "sub", Value: "alice"},
+		{Name: "client_id", Value: "app"},
+		{Name: "scope", Value: "read write"},
+		{Name: "exp", Value: time.Now().Add(time.Hour).Unix()},
+		{Name: "token_type", Value: "DPoP"},
 		{Name: "cnf", Value: testkit.Object{{Name: "jkt", Value: testkit.P256("client").Thumbprint()}}},
 	}
 }
@@ -314,6 +320,7 @@ func TestSlowEndpoint(t *testing.T) {
 		}
 		// O42: it is asked again as soon as it works; an outage is not remembered.
 		time.Sleep(DefaultIntrospectionTimeout)
+		synctest.Wait()
 		w.slow(0)
 		_, err = i.Verify(t.Context(), "new0")
 		wantReason(t, err, "")
@@ -428,7 +435,7 @@ func TestIntrospectionTransport(t *testing.T) {
 	}
 }
 
-var bomb = sync.OnceValue(func() []byte { return compress(strings.NewReader(strings.Repeat(" ", 64<<20))) })
+var bomb = sync.OnceValue(func() []byte { return compress(strings.NewReader(strings.Repeat(" ", 100*maxAnswerSize))) })
 
 func gzipBomb(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Encoding", "gzip")

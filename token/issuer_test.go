@@ -314,9 +314,17 @@ func TestScopeForms(t *testing.T) {
 		scope any
 		want  Reason
 	}{
-		{"read write", ""}, {" write  read ", ""}, {[]string{"read", "write"}, ""},
-		{"read", ScopeMissing}, {"READ write", ScopeMissing}, {"read\u00a0write", ScopeMissing}, {"readwrite", ScopeMissing},
-		{"", ScopeMissing}, {[]string{}, ScopeMissing}, {[]any{"read", "write", 1}, ClaimsInvalid}, {nil, ClaimsInvalid},
+		{"read write", ""},
+		{" write  read ", ""},
+		{[]string{"read", "write"}, ""},
+		{"read", ScopeMissing},
+		{"READ write", ScopeMissing},
+		{"read\u00a0write", ScopeMissing},
+		{"readwrite", ScopeMissing},
+		{"", ScopeMissing},
+		{[]string{}, ScopeMissing},
+		{[]any{"read", "write", 1}, ClaimsInvalid},
+		{nil, ClaimsInvalid},
 	} {
 		p := policy()
 		p.Scopes = []string{"read", "write"}

@@ -10,8 +10,9 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/caddy-dpop/caddy-dpop/internal/strictjson"
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/caddy-dpop/caddy-dpop/internal/strictjson"
 )
 
 // jwt is a signed JWT, read as far as that goes without a key. Nothing in it can be

@@ -11,8 +11,9 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/caddy-dpop/caddy-dpop/internal/strictjson"
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/caddy-dpop/caddy-dpop/internal/strictjson"
 )
 
 // Limits of a key set. Real ones have two to ten keys.

@@ -81,8 +81,10 @@ func TestPolicy(t *testing.T) {
 
 func TestCheckDoesNotAllocate(t *testing.T) {
 	p := policy()
-	c := &Claims{Issuer: testIssuer, Audience: []string{testAudience}, Expiry: epoch.Add(time.Hour), Algorithm: "ES256",
-		Confirmation: Confirmation{Present: true, JKT: "x"}}
+	c := &Claims{
+		Issuer: testIssuer, Audience: []string{testAudience}, Expiry: epoch.Add(time.Hour), Algorithm: "ES256",
+		Confirmation: Confirmation{Present: true, JKT: "x"},
+	}
 	if n := testing.AllocsPerRun(100, func() {
 		if p.Check(c, epoch) != nil || c.CheckBinding("x") != nil || p.CheckScope(c) != nil {
 			t.Error("refused")
