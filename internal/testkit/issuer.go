@@ -65,8 +65,11 @@ func newIssuer(seed string, secure bool) *Issuer {
 	}
 	s.URL = s.server.URL
 	s.metadata = Object{
-		{"issuer", s.URL}, {"jwks_uri", s.URL + PathJWKS}, {"introspection_endpoint", s.URL + PathIntrospect},
-		{"token_endpoint", s.URL + "/token"}, {"dpop_signing_alg_values_supported", []string{"ES256"}},
+		{"issuer", s.URL},
+		{"jwks_uri", s.URL + PathJWKS},
+		{"introspection_endpoint", s.URL + PathIntrospect},
+		{"token_endpoint", s.URL + "/token"},
+		{"dpop_signing_alg_values_supported", []string{"ES256"}},
 		{"response_types_supported", []string{"code"}},
 	}
 	return s

@@ -34,7 +34,8 @@ type JWS struct {
 // NewProof makes a good proof: exactly these claims and nothing else (RFC 9449,
 // section 4.2). An empty token leaves ath out.
 func NewProof(k *Key, method, uri, token string, now time.Time) *JWS {
-	p := &JWS{Key: k,
+	p := &JWS{
+		Key:    k,
 		Header: Object{{"typ", "dpop+jwt"}, {"alg", k.Algorithm}, {"jwk", k.Public}},
 		Claims: Object{{"jti", NewID()}, {"htm", method}, {"htu", uri}, {"iat", now.Unix()}},
 	}
@@ -58,11 +59,17 @@ func NewToken(k *Key, kid string, c TokenClaims, now time.Time) *JWS {
 	if c.Expiry == 0 {
 		c.Expiry = time.Hour
 	}
-	t := &JWS{Key: k,
+	t := &JWS{
+		Key:    k,
 		Header: Object{{"typ", "at+jwt"}, {"alg", k.Algorithm}},
 		Claims: Object{
-			{"iss", c.Issuer}, {"aud", c.Audience}, {"sub", c.Subject}, {"client_id", c.ClientID},
-			{"iat", now.Unix()}, {"exp", now.Add(c.Expiry).Unix()}, {"jti", NewID()},
+			{"iss", c.Issuer},
+			{"aud", c.Audience},
+			{"sub", c.Subject},
+			{"client_id", c.ClientID},
+			{"iat", now.Unix()},
+			{"exp", now.Add(c.Expiry).Unix()},
+			{"jti", NewID()},
 		},
 	}
 	if kid != "" {

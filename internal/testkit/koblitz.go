@@ -16,8 +16,12 @@ func Secp256k1(seed string) *Key {
 	x, y := koblitzMul(koblitzGx, koblitzGy, d)
 	return &Key{
 		Algorithm: "ES256K",
-		Public: Object{{"kty", "EC"}, {"crv", "secp256k1"},
-			{"x", B64(x.FillBytes(make([]byte, 32)))}, {"y", B64(y.FillBytes(make([]byte, 32)))}},
+		Public: Object{
+			{"kty", "EC"},
+			{"crv", "secp256k1"},
+			{"x", B64(x.FillBytes(make([]byte, 32)))},
+			{"y", B64(y.FillBytes(make([]byte, 32)))},
+		},
 		SignWith: func(_ string, input []byte) []byte {
 			for {
 				k, err := rand.Int(rand.Reader, koblitzN)

@@ -17,8 +17,12 @@ import (
 // TestThumbprintOfTheRFC checks the one published value: the proof key of RFC 9449,
 // section 4.1, whose thumbprint stands in section 6.1.
 func TestThumbprintOfTheRFC(t *testing.T) {
-	jwk := Object{{"kty", "EC"}, {"x", "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs"},
-		{"y", "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"}, {"crv", "P-256"}}
+	jwk := Object{
+		{"kty", "EC"},
+		{"x", "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs"},
+		{"y", "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"},
+		{"crv", "P-256"},
+	}
 	if got, want := Thumbprint(jwk), "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"; got != want {
 		t.Errorf("thumbprint %s, want %s", got, want)
 	}

@@ -1,0 +1,71 @@
+// SPDX-FileCopyrightText: The caddy-dpop authors
+// SPDX-License-Identifier: Apache-2.0
+
+package attacks
+
+// decisions says, for each case where our answer is not the catalogue's first, what we
+// chose and why. The vector file carries the same words for readers of other languages.
+var decisions = map[string]string{
+	// Which error comes first.
+	"B09": "Bearer on a route that demands proofs is a downgrade: invalid_token, so that a client with a bound token learns that this way never works.",
+	"B27": "The proof is read before the token (cheap before dear), so a token in the DPoP field is a bad proof.",
+	"I40": "Thumbprints are compared before the signature is checked: the token is not bound to the key that the proof names.",
+	"S11": "Thumbprints are compared before the signature is checked, so a foreign key costs no signature check, whatever its kind.",
+	"S12": "Thumbprints are compared before the signature is checked: cheap before dear. The token stays good for its owner.",
+	"I31": "As I40 for the variant in which the key that the proof names is not the token's.",
+	"M18": "A nonce is judged before the signature, so the client is told what it has to change in any case.",
+	"M19": "Where nonces are on, a clock that is off is healed by a nonce instead of being refused.",
+	"L28": "Scope is judged before the proof is used up (policy before replay), so the same request meets the same 403; it reaches nothing.",
+
+	// Tolerance where nothing can be gained by it.
+	"B21": "Tokens are read from the Authorization field only. A parameter of that name belongs to the application.",
+	"E14": "TRACE is the upstream's to answer, as any other method with a proof; Caddy itself echoes nothing.",
+	"D24": "Caddy hands paths on as they came, and its path matcher sees through dot segments, so the guard stands. htu is compared in normal form, so 200 needs a proof for the path that the guard saw.",
+	"D75": "Caddy hands such paths on as they came; htu must name the very same path, and nothing is decoded on the way.",
+	"G12": "Nothing that the client chose becomes a key or a command: entries are hashes.",
+	"L32": "Several dpop on one request all apply, on the credentials as received; the second does not count the first's claim as a replay.",
+	"K33": "Members that we do not read may hold any JSON number.",
+	"M09": "Nonce keys belong to the installation, not to a host: nonces bound the age of proofs, and htu already binds them to a host.",
+	"M25": "Nonce keys are kept in Caddy's storage, so that a restart costs no client a round trip.",
+	"N14": "typ is at+jwt, application/at+jwt, JWT or absent, since many issuers do not follow RFC 9068; typ at+jwt demands it.",
+	"N16": "Media types compare without case.",
+	"N55": "Claims that RFC 9068 requires and that we do not need may be missing; typ at+jwt demands them.",
+
+	// Strictness where tolerance could be used.
+	"K26": "A claim name in another case is read as the claim by parsers that ignore case, so it is refused wherever it stands.",
+	"U11": "Entries are (thumbprint, jti), without htu: a client that uses a jti twice is refused, as in G20.",
+	"L17": "The other spelling is refused before the replay is noticed: base64url has one spelling here.",
+
+	// Who answers.
+	"E13": "CONNECT in authority form has no path; htu of the proof cannot name it.",
+	"R08": "Of a list the value of the nearest proxy counts, as in reverse_proxy; a proof for another host is refused.",
+	"R11": "HTTP/2: the authority alone counts, also toward the upstream; a Host field beside it is dropped. An authority that is none of ours is 421.",
+	"R43": "dpop stands in the proxy itself. Method and URI are always the request's own, so nobody can lend it another's by header.",
+	"R44": "A configuration with a fault is not loaded, and the one before goes on: the request meets the guard as before.",
+	"U05": "A configuration with a fault is not loaded, and the one before goes on: the request meets the guard as before.",
+	"U13": "The admin API and metrics are on Caddy's admin endpoint, off here. On a public site these paths are the application's and guarded like any other.",
+
+	// Outages of the issuer.
+	"N43": "A kid not seen yet while the key set may not be fetched again: 503, nothing is known against the token.",
+	"P19": "While the key set cannot be fetched nothing is known against an unknown kid: 503.",
+	"D65": "The request line rules over Host. 200 only where it names one of our public URLs and htu names the same; another name is 421.",
+	"M14": "A nonce of that kind is simply not one of ours: it is challenged, and never repeated in an answer.",
+}
+
+// outside are the cases that are not run against this server, and why.
+var outside = map[string]string{
+	"M31": "Needs a clock that steps back: tested with an injected clock in the root package and in replay.",
+	"P22": "Needs a clock a day ahead: tested with an injected clock in package token (MaxStale).",
+	"S18": "Comparisons of secret-derived values are constant-time by construction; a statistical test on a shared machine would prove nothing.",
+	"T11": "dpop_jkt is compared by the authorization server, which knows the authorization request.",
+	"T12": "Pushed authorization requests are the authorization server's.",
+	"T13": "Pushed authorization requests are the authorization server's.",
+	"T19": "Response types are the authorization server's.",
+	"T20": "The introspection endpoint is the authorization server's.",
+	"T25": "Which grants bind their tokens is the authorization server's duty.",
+	"V01": "HTTP message signatures (RFC 9421) are out of scope.",
+	"V05": "HTTP message signatures (RFC 9421) are out of scope.",
+	"V06": "HTTP message signatures (RFC 9421) are out of scope.",
+	"V07": "HTTP message signatures (RFC 9421) are out of scope.",
+	"V08": "HTTP message signatures (RFC 9421) are out of scope.",
+}
