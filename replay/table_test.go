@@ -97,8 +97,12 @@ func TestTableClaim(t *testing.T) {
 			{id: 1}, {id: 2}, {id: 3, want: ErrFull}, {id: 1, want: ErrReplayed}, {wait: 91 * time.Second, id: 3},
 		}},
 		{name: "owner full", config: TableConfig{MaxPerKey: 2}, steps: []step{
-			{id: 1, owner: 7}, {id: 2, owner: 7}, {id: 3, owner: 7, want: ErrOwnerFull}, {id: 3, owner: 8},
-			{id: 1, owner: 7, want: ErrReplayed}, {wait: 91 * time.Second, id: 4, owner: 7},
+			{id: 1, owner: 7},
+			{id: 2, owner: 7},
+			{id: 3, owner: 7, want: ErrOwnerFull},
+			{id: 3, owner: 8},
+			{id: 1, owner: 7, want: ErrReplayed},
+			{wait: 91 * time.Second, id: 4, owner: 7},
 		}},
 	}
 	for _, test := range tests {
