@@ -8,11 +8,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/caddy-dpop/caddy-dpop/replay"
 	"github.com/caddy-dpop/caddy-dpop/token"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 func init() {
@@ -143,6 +144,7 @@ func (a *App) Start() error {
 	if err := a.checkHosts(); err != nil {
 		return err
 	}
+	running.Store(a)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, set := range a.sets {
@@ -155,8 +157,12 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Stop does nothing: what the app shares ends when its last user is gone.
-func (a *App) Stop() error { return nil }
+// Stop ends what this generation shows; what it shares ends when its last user
+// is gone.
+func (a *App) Stop() error {
+	running.CompareAndSwap(a, nil)
+	return nil
+}
 
 // Cleanup releases what Provision acquired.
 func (a *App) Cleanup() error {

@@ -10,11 +10,11 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	"github.com/caddy-dpop/caddy-dpop/proof"
 	"github.com/caddy-dpop/caddy-dpop/replay"
 	"github.com/caddy-dpop/caddy-dpop/token"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // ServeHTTP lets the request through or refuses it.
@@ -251,7 +251,10 @@ func (c *check) claim() error {
 	if c.x.hasClaimed(c.h.store, entry.ID) {
 		return nil
 	}
-	if err := c.h.store.Claim(context.WithoutCancel(c.r.Context()), entry); err != nil {
+	begin := time.Now()
+	err := c.h.store.Claim(context.WithoutCancel(c.r.Context()), entry)
+	replaySeconds.Observe(time.Since(begin).Seconds())
+	if err != nil {
 		return refuse(replayReason(err), err)
 	}
 	c.x.claimed = append(c.x.claimed, claimed{c.h.store, entry.ID})

@@ -7,9 +7,9 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/caddy-dpop/caddy-dpop/token"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 // Introspection asks an authorization server about opaque access tokens

@@ -5,9 +5,12 @@ package dpop
 
 import (
 	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // The collectors are made once: every configuration has a registry of its
@@ -28,6 +31,14 @@ var (
 		Buckets:   []float64{-3600, -300, -60, -30, -10, -5, -2, -1, 0, 1, 2, 5, 10, 30, 60, 300, 3600},
 	})
 
+	replaySeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: "caddy",
+		Subsystem: "dpop",
+		Name:      "replay_duration_seconds",
+		Help:      "Time that requests waited for the replay store.",
+		Buckets:   []float64{1e-6, 1e-5, 1e-4, 5e-4, 1e-3, 2e-3, 5e-3, .01, .02, .05, .1, .5, 1, 5},
+	})
+
 	nonceChallenges = prometheus.NewCounter(prometheus.CounterOpts{
 		Namespace: "caddy",
 		Subsystem: "dpop",
@@ -36,11 +47,79 @@ var (
 	})
 )
 
+// state is read from the running app at each scrape: sizes and ages that
+// nobody needs to count on the way of a request.
+var state = new(stateCollector)
+
+// running is the app whose state is shown.
+var running atomic.Pointer[App]
+
+type stateCollector struct{}
+
+func stateDesc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prometheus.BuildFQName("caddy", "dpop", name), help, labels, nil)
+}
+
+var (
+	descReplayEntries  = stateDesc("replay_entries", "Used proofs that are remembered.", "store")
+	descReplayNodes    = stateDesc("replay_nodes", "Nodes seen on the shared storage, this one included.", "store")
+	descReplayBatches  = stateDesc("replay_batches_total", "Round trips to the replay store.", "store")
+	descReplayClaims   = stateDesc("replay_claims_total", "Claims carried by these round trips.", "store")
+	descReplayFailures = stateDesc("replay_failures_total", "Round trips to the replay store that failed.", "store")
+	descKeysAge        = stateDesc("keys_age_seconds", "Age of the key set in use.", "key_set")
+	descKeysRefreshes  = stateDesc("keys_refreshes_total", "Fetches of the key set, failed ones included.", "key_set")
+	descKeysFailures   = stateDesc("keys_refresh_failures_total", "Fetches of the key set that failed.", "key_set")
+	descTokenCache     = stateDesc("token_cache_entries", "Access tokens in the cache.")
+)
+
+// Describe implements prometheus.Collector.
+func (*stateCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{
+		descReplayEntries, descReplayNodes, descReplayBatches, descReplayClaims, descReplayFailures,
+		descKeysAge, descKeysRefreshes, descKeysFailures, descTokenCache,
+	} {
+		ch <- desc
+	}
+}
+
+// Collect implements prometheus.Collector. Key sets and stores are named by
+// the configuration, so their number is bounded.
+func (*stateCollector) Collect(ch chan<- prometheus.Metric) {
+	app := running.Load()
+	if app == nil {
+		return
+	}
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	counter := func(desc *prometheus.Desc, value uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(value), labels...)
+	}
+	status := app.status()
+	for i, store := range status.Replay {
+		name := store.Store
+		if i > 0 && status.Replay[i-1].Store == store.Store {
+			name = fmt.Sprint(store.Store, "_", i)
+		}
+		gauge(descReplayEntries, float64(store.Entries), name)
+		gauge(descReplayNodes, float64(store.Nodes), name)
+		counter(descReplayBatches, store.Batches, name)
+		counter(descReplayClaims, store.Claims, name)
+		counter(descReplayFailures, store.Failures, name)
+	}
+	for _, set := range status.KeySets {
+		gauge(descKeysAge, set.Age, set.ID)
+		counter(descKeysRefreshes, set.Fetches, set.ID)
+		counter(descKeysFailures, set.Failures, set.ID)
+	}
+	gauge(descTokenCache, float64(status.TokenCache))
+}
+
 // registerMetrics makes the collectors visible in the registry of this
 // configuration. Several generations and handlers register the same ones.
 func registerMetrics(ctx caddy.Context) error {
 	registry := ctx.GetMetricsRegistry()
-	for _, c := range []prometheus.Collector{requestsTotal, clockOffset, nonceChallenges} {
+	for _, c := range []prometheus.Collector{requestsTotal, clockOffset, nonceChallenges, replaySeconds, state} {
 		if err := registry.Register(c); err != nil {
 			if _, again := errors.AsType[prometheus.AlreadyRegisteredError](err); !again {
 				return err

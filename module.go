@@ -20,15 +20,15 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
-
-	"github.com/caddy-dpop/caddy-dpop/proof"
-	"github.com/caddy-dpop/caddy-dpop/replay"
 
 	// The commands `caddy dpop ...`.
 	_ "github.com/caddy-dpop/caddy-dpop/internal/command"
+	"github.com/caddy-dpop/caddy-dpop/proof"
+	"github.com/caddy-dpop/caddy-dpop/replay"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 func init() {

@@ -10,10 +10,11 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 
 	"github.com/caddy-dpop/caddy-dpop/token"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 // source is a place where access tokens are verified, with what this handler

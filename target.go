@@ -10,9 +10,9 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	"github.com/caddy-dpop/caddy-dpop/proof"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // endpoint is one public URL.

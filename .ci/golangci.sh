@@ -7,5 +7,13 @@ version=v2.15.0
 mkdir -p "$work/golangci-src"
 cd "$work/golangci-src"
 [ -e go.mod ] || go mod init scratch >/dev/null 2>&1
-go get github.com/golangci/golangci-lint/v2@$version >/dev/null 2>&1
+go mod edit -require github.com/golangci/golangci-lint/v2@$version
+cat >tools.go <<-GO
+	//go:build tools
+
+	package tools
+
+	import _ "github.com/golangci/golangci-lint/v2/cmd/golangci-lint"
+GO
+go mod tidy 2>/dev/null
 go build -o "$work/golangci-lint" github.com/golangci/golangci-lint/v2/cmd/golangci-lint
