@@ -184,14 +184,14 @@ func (s *KeySet) fly(f *flight) {
 }
 
 // delayLocked is the time to the next scheduled fetch. After failures it grows: to a
-// few seconds while there are no keys at all, to RefreshInterval while there are.
-// The caller holds mu.
+// few seconds while there are no keys to verify with, to RefreshInterval while there
+// are. The caller holds mu.
 func (s *KeySet) delayLocked() time.Duration {
 	if s.failures == 0 {
 		return s.cfg.RefreshInterval
 	}
 	delay, limit := min(s.cfg.MinInterval, s.cfg.RefreshInterval), s.cfg.RefreshInterval
-	if s.current.Load() == nil {
+	if s.freshCopy() == nil {
 		delay, limit = firstRetry, maxInitialRetry
 	}
 	for i := 1; i < s.failures && delay < limit; i++ {

@@ -325,7 +325,7 @@ func TestOutage(t *testing.T) {
 			t.Error("claims outlive the hard limit")
 		}
 		f.web.on(testJWKSURI, jwks(f.key.JWK("k1")))
-		time.Sleep(DefaultRefreshInterval)
+		time.Sleep(maxInitialRetry) // without keys, tried as often as at the start
 		synctest.Wait()
 		_, err = f.verify(t.Context(), f.key, "k1")
 		wantReason(t, err, "")
