@@ -88,7 +88,7 @@ func (p *corsPolicy) preflight(w http.ResponseWriter, r *http.Request) {
 // will need.
 func requestedFields(r *http.Request) []string {
 	fields := slices.Clone(corsSent)
-	for _, field := range strings.SplitSeq(strings.Join(r.Header["Access-Control-Request-Headers"], ","), ",") {
+	for field := range strings.SplitSeq(strings.Join(r.Header["Access-Control-Request-Headers"], ","), ",") {
 		field = strings.ToLower(strings.TrimSpace(field))
 		if isToken(field) && !slices.Contains(fields, field) {
 			fields = append(fields, field)
@@ -128,7 +128,7 @@ func (p *corsPolicy) apply(header http.Header, r *http.Request) {
 func listElements(fields []string) []string {
 	var elements []string
 	for _, field := range fields {
-		for _, element := range strings.SplitSeq(field, ",") {
+		for element := range strings.SplitSeq(field, ",") {
 			if element = strings.ToLower(strings.TrimSpace(element)); element != "" {
 				elements = append(elements, element)
 			}

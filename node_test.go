@@ -38,8 +38,8 @@ type node struct {
 	app      *App // of the configuration that was loaded last
 }
 
-// running is what the modules below hand to the configuration being loaded.
-var running *node
+// underTest is what the modules below hand to the configuration being loaded.
+var underTest *node
 
 // globalOptions keep a test's Caddy within the test.
 const globalOptions = `{
@@ -74,7 +74,7 @@ func prepare(t *testing.T, globals ...string) *node {
 		log:      new(logBuffer),
 	}
 	t.Cleanup(n.issuer.Close)
-	running = n
+	underTest = n
 	return n
 }
 
@@ -107,7 +107,7 @@ func (n *node) load(config string) error {
 func (n *node) loadJSON(value []byte) error {
 	n.t.Helper()
 	n.t.Cleanup(func() { _ = caddy.Stop() })
-	running = n
+	underTest = n
 	return caddy.Load(value, true)
 }
 
@@ -251,8 +251,8 @@ func (*probe) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	running.app = app.(*App)
-	running.app.clock = running.clock.Now
+	underTest.app = app.(*App)
+	underTest.app.clock = underTest.clock.Now
 	return nil
 }
 
@@ -271,9 +271,9 @@ func (*testWriter) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (*testWriter) String() string                             { return "the test" }
-func (*testWriter) WriterKey() string                          { return running.t.Name() }
-func (*testWriter) OpenWriter() (w io.WriteCloser, err error) { return running.log, nil }
+func (*testWriter) String() string                            { return "the test" }
+func (*testWriter) WriterKey() string                         { return underTest.t.Name() }
+func (*testWriter) OpenWriter() (w io.WriteCloser, err error) { return underTest.log, nil }
 
 // logBuffer keeps what Caddy logs.
 type logBuffer struct {

@@ -4,13 +4,10 @@
 package dpop
 
 import (
-	"context"
 	"crypto/sha256"
 	"fmt"
 	"strings"
 	"sync/atomic"
-
-	"github.com/caddyserver/certmagic"
 
 	"github.com/caddy-dpop/caddy-dpop/token"
 
@@ -36,7 +33,7 @@ func (s *source) release() {
 // pooledKeys is a key set with what it needs to live across reloads.
 type pooledKeys struct {
 	*token.KeySet
-	store *keyCache
+	storage *sharedStorage // of the last good copy, for a restart during an outage
 }
 
 // Destruct ends the background refresh.
@@ -57,7 +54,14 @@ func (h *Handler) provisionSources(ctx caddy.Context) error {
 		if err != nil {
 			return fmt.Errorf("issuer %q: %w", issuer.Issuer, err)
 		}
-		s.Source, err = token.NewIssuer(token.IssuerConfig{Issuer: issuer.Issuer, Keys: keys})
+		s.Source, err = token.NewIssuer(token.IssuerConfig{
+			Issuer: issuer.Issuer,
+			Keys:   keys,
+			// What passes is cached for handlers with other policies, too: each
+			// holds it against its own.
+			ClockSkew: maxClockSkew,
+			Now:       h.app.now,
+		})
 		if err != nil {
 			return fmt.Errorf("issuer %q: %w", issuer.Issuer, err)
 		}
@@ -74,41 +78,22 @@ func (a *App) keySet(ctx caddy.Context, held *[]string, cfg token.KeySetConfig) 
 	name := strings.Join([]string{"keys", cfg.Issuer, cfg.URI, cfg.File}, "\x00")
 	set, err := acquire(held, name, func() (*pooledKeys, error) {
 		cfg.Logger = a.logger
-		store := new(keyCache)
-		cfg.Cache = store
+		storage := newSharedStorage(ctx.Storage())
+		cfg.Cache = storage
 		keys, err := token.NewKeySet(cfg)
 		if err != nil {
 			return nil, err
 		}
-		return &pooledKeys{keys, store}, nil
+		return &pooledKeys{keys, storage}, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	set.store.use(ctx.Storage())
+	a.shares(set.storage, ctx.Storage())
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.sets = append(a.sets, set)
 	return set.KeySet, nil
-}
-
-// keyCache keeps the last good key set in Caddy's storage, so that a restart
-// during an outage of the issuer finds it. A storage belongs to one
-// generation of the configuration, the key set to all.
-type keyCache struct {
-	storage atomic.Pointer[certmagic.Storage]
-}
-
-func (k *keyCache) use(s certmagic.Storage) { k.storage.Store(&s) }
-
-// Load implements token.KeyCache.
-func (k *keyCache) Load(ctx context.Context, key string) ([]byte, error) {
-	return (*k.storage.Load()).Load(ctx, key)
-}
-
-// Store implements token.KeyCache.
-func (k *keyCache) Store(ctx context.Context, key string, value []byte) error {
-	return (*k.storage.Load()).Store(ctx, key, value)
 }
 
 // tokenHash names a token in the cache; `ath` is the same hash.
