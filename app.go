@@ -4,6 +4,7 @@
 package dpop
 
 import (
+	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -54,12 +55,15 @@ type App struct {
 	tokens *token.Cache
 	held   []string // keys that this generation holds in the pool
 
-	mu        sync.Mutex // guards what handlers add while they are provisioned
-	handlers  []*Handler
-	windows   map[replay.Store]replay.Window
-	sets      []*pooledKeys
-	nonces    *nonceKeys // nil unless a handler uses nonces
-	documents []*document
+	mu            sync.Mutex // guards what handlers add while they are provisioned
+	handlers      []*Handler
+	windows       map[replay.Store]replay.Window
+	sets          []*pooledKeys
+	nonces        *nonceKeys // nil unless a handler uses nonces
+	documents     []*document
+	shared        []sharedUse
+	logs          []*pooledLog     // replay logs that this generation uses
+	replayStorage *json.RawMessage // what the first `replay storage` named
 
 	hosts    sync.Once // the host rule, see hosts.go
 	hostsErr error
@@ -144,7 +148,13 @@ func (a *App) Start() error {
 	if err := a.checkHosts(); err != nil {
 		return err
 	}
-	running.Store(a)
+	runningApp.Store(a)
+	for _, s := range a.shared {
+		s.slot.use(a, s.storage)
+	}
+	if err := a.checkLogs(); err != nil {
+		return err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, set := range a.sets {
@@ -160,12 +170,17 @@ func (a *App) Start() error {
 // Stop ends what this generation shows; what it shares ends when its last user
 // is gone.
 func (a *App) Stop() error {
-	running.CompareAndSwap(a, nil)
+	runningApp.CompareAndSwap(a, nil)
 	return nil
 }
 
 // Cleanup releases what Provision acquired.
 func (a *App) Cleanup() error {
+	a.mu.Lock()
+	for _, s := range a.shared {
+		s.slot.drop(a)
+	}
+	a.mu.Unlock()
 	return release(a.held)
 }
 

@@ -51,8 +51,8 @@ var (
 // nobody needs to count on the way of a request.
 var state = new(stateCollector)
 
-// running is the app whose state is shown.
-var running atomic.Pointer[App]
+// runningApp is the app whose state is shown.
+var runningApp atomic.Pointer[App]
 
 type stateCollector struct{}
 
@@ -85,7 +85,7 @@ func (*stateCollector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. Key sets and stores are named by
 // the configuration, so their number is bounded.
 func (*stateCollector) Collect(ch chan<- prometheus.Metric) {
-	app := running.Load()
+	app := runningApp.Load()
 	if app == nil {
 		return
 	}

@@ -61,7 +61,7 @@ var errNoNonceKeys = errors.New("the nonce keys have not been read from the stor
 type nonceKeys struct {
 	logger  *zap.Logger
 	now     func() time.Time
-	storage atomic.Pointer[certmagic.Storage]
+	storage *sharedStorage
 	keep    atomic.Int64 // seconds that a nonce is remembered, twice the longest lifetime
 
 	recent sync.Map     // selector as uint64 -> recentNonce; readers take no lock
@@ -86,13 +86,12 @@ type recentNonce struct {
 // nonceKeys takes the shared keys from the pool.
 func (a *App) nonceKeys(ctx caddy.Context) (*nonceKeys, error) {
 	keys, err := acquire(&a.held, "nonce_keys", func() (*nonceKeys, error) {
-		return &nonceKeys{logger: a.logger, now: a.now}, nil
+		return &nonceKeys{logger: a.logger, now: a.now, storage: newSharedStorage(ctx.Storage())}, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	storage := ctx.Storage()
-	keys.storage.Store(&storage)
+	a.shares(keys.storage, ctx.Storage())
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.nonces = keys
@@ -152,7 +151,7 @@ func (n *nonceKeys) refresh(ctx context.Context) {
 func (n *nonceKeys) reload(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), nonceKeyTimeout)
 	defer cancel()
-	storage := *n.storage.Load()
+	storage := *n.storage.current.Load()
 
 	keys, err := loadNonceKeys(ctx, storage)
 	if err != nil {
