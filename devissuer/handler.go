@@ -8,8 +8,9 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // ServeHTTP answers the paths of an authorization server and passes every

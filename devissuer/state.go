@@ -15,10 +15,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/caddy-dpop/caddy-dpop/proof"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 const (

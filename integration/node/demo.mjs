@@ -10,7 +10,7 @@ import path from "node:path";
 import { chromium } from "playwright-core";
 
 const [executablePath, url, screenshots] = process.argv.slice(2);
-const patience = 20_000; // milliseconds, for a busy machine
+const patience = 90_000; // milliseconds, for a busy machine; nothing waits for it unless it fails
 
 const browser = await chromium.launch({
 	executablePath,

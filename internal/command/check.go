@@ -145,6 +145,7 @@ func (pr *probe) run(ctx context.Context, p *prober) (finding, error) {
 		return problem(f, verdictWarn, "cannot be told from this answer"), nil
 	case !a.refused():
 		return problem(f, verdictFail, "accepted"), nil
+	case a.status == http.StatusBadRequest && a.err == "": // not a matter of credentials: no challenge is due
 	case !slices.Contains(pr.errors, a.err):
 		return problem(f, verdictWarn, "refused, but clients expect the error %s", strings.Join(pr.errors, " or ")), nil
 	}

@@ -19,8 +19,9 @@ import (
 	"os/signal"
 	"time"
 
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 )
 
 // Exit codes. Caddy's own commands use 1 for a failure, so scripts can tell an
