@@ -29,7 +29,7 @@ func schedules(t *testing.T) uint64 {
 	case testing.Short():
 		return 2_000
 	case raceEnabled:
-		return 10_000
+		return 3_000
 	}
 	return 100_000
 }

@@ -107,7 +107,16 @@ func (n *node) nodes() int {
 	return count
 }
 
-// pending reports whether there is anything that a later mark will allow to be deleted.
+// pending reports whether there is anything that a later mark will allow to be deleted. Names that are open do
+// not count: or nodes that nobody uses would keep one another busy.
 func (n *node) pending() bool {
-	return len(n.seals) > 0 || len(n.peers) > 0 || len(n.todo.passes)+len(n.todo.seals)+len(n.todo.since) > 0
+	if len(n.seals)+len(n.todo.passes)+len(n.todo.seals)+len(n.todo.since) > 0 {
+		return true
+	}
+	for _, p := range n.peers {
+		if p.mine || !p.open {
+			return true
+		}
+	}
+	return false
 }
