@@ -59,12 +59,13 @@ func (a *Admin) Routes() []caddy.AdminRoute {
 
 // Status is the answer to `GET /dpop/status`.
 type Status struct {
-	KeySets     []token.KeySetStatus `json:"key_sets"`
-	Replay      []ReplayStatus       `json:"replay"`
-	TokenCache  int                  `json:"token_cache_entries"`
-	Handlers    int                  `json:"handlers"`
-	Monitoring  int                  `json:"handlers_monitoring"`
-	CurrentTime time.Time            `json:"time"`
+	KeySets       []token.KeySetStatus        `json:"key_sets"`
+	Introspection []token.IntrospectionStatus `json:"introspection,omitempty"`
+	Replay        []ReplayStatus              `json:"replay"`
+	TokenCache    int                         `json:"token_cache_entries"`
+	Handlers      int                         `json:"handlers"`
+	Monitoring    int                         `json:"handlers_monitoring"`
+	CurrentTime   time.Time                   `json:"time"`
 }
 
 // ReplayStatus describes one replay store.
@@ -171,6 +172,11 @@ func (a *App) status() Status {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	for i, endpoint := range a.answers {
+		if !slices.Contains(a.answers[:i], endpoint) {
+			s.Introspection = append(s.Introspection, endpoint.Status())
+		}
+	}
 	s.Handlers = len(a.handlers)
 	for _, h := range a.handlers {
 		if h.Mode == wordMonitor {

@@ -60,6 +60,7 @@ type App struct {
 	windows       map[replay.Store]replay.Window
 	sets          []*pooledKeys
 	nonces        *nonceKeys // nil unless a handler uses nonces
+	answers       []*token.Introspection
 	documents     []*document
 	shared        []sharedUse
 	logs          []*pooledLog     // replay logs that this generation uses
@@ -109,6 +110,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		if err != nil {
 			return err
 		}
+		cache.Resize(size)
 		a.tokens = cache.Cache
 	}
 	return registerMetrics(ctx)

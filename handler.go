@@ -176,7 +176,7 @@ func (c *check) findToken() (deferred bool, err error) {
 		return false, err
 	}
 	if c.source == c.h.opaque {
-		if claims, ok := c.h.cachedAnswer(&c.hash); ok {
+		if claims, ok := c.h.answers.Cached(c.hash); ok {
 			c.claims = claims
 			return false, c.source.policy.Check(c.claims, c.now)
 		}

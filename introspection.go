@@ -4,8 +4,14 @@
 package dpop
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"os"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/caddy-dpop/caddy-dpop/token"
 
@@ -62,10 +68,177 @@ func (in *Introspection) clone() *Introspection {
 	return &c
 }
 
-func (in *Introspection) expand(*caddy.Replacer) error { return nil }
+// expand replaces placeholders. The secret's value goes into a field that no
+// dump of the configuration shows.
+func (in *Introspection) expand(repl *caddy.Replacer) error {
+	for _, field := range []struct {
+		option string
+		value  string
+		to     *string
+	}{
+		{"introspection", in.URL, &in.URL},
+		{"issuer", in.Issuer, &in.Issuer},
+		{"client_id", in.ClientID, &in.ClientID},
+		{"private_key", in.PrivateKey, &in.PrivateKey},
+	} {
+		if field.value == "" {
+			continue
+		}
+		if err := expandText(repl, field.option, field.value, field.to); err != nil {
+			return err
+		}
+	}
+	for i, audience := range in.Audience {
+		if err := expandText(repl, "audience", audience, &in.Audience[i]); err != nil {
+			return err
+		}
+	}
+	if in.ClientSecret == "" {
+		return nil
+	}
+	secret, err := repl.ReplaceOrErr(in.ClientSecret, true, true)
+	if err != nil || strings.TrimSpace(secret) == "" {
+		// Neither value nor cause: both could hold a part of the secret.
+		return errors.New("client_secret: a placeholder in it is unknown or expands to nothing")
+	}
+	in.secret = secret
+	return nil
+}
 
-func (in *Introspection) check([]string) error { return errors.New("introspection: coming") }
+// check is called after expand; shared is the handler's audience.
+func (in *Introspection) check(shared []string) error {
+	if err := checkServerURL("introspection", in.URL); err != nil {
+		return err
+	}
+	if in.Issuer != "" {
+		if err := checkServerURL("issuer", in.Issuer); err != nil {
+			return err
+		}
+	}
+	if in.Audience == nil {
+		in.Audience = shared
+	}
+	if len(in.Audience) == 0 {
+		return fmt.Errorf("introspection %q has no audience: add the value that answers carry in aud for this resource, or `any`", in.URL)
+	}
+	if err := checkList("audience", in.Audience, wordAny); err != nil {
+		return err
+	}
+	if ttl := in.cacheTTL(); ttl < 0 {
+		return optionError("cache_ttl", ttl, "0 or a duration above it")
+	}
+	return in.checkClient()
+}
 
-func (h *Handler) provisionIntrospection(caddy.Context) error { return nil }
+// checkClient makes sure that this server can authenticate: an endpoint that
+// answers everybody tells tokens apart for anybody (RFC 7662, section 2.1).
+func (in *Introspection) checkClient() error {
+	if in.ClientID == "" {
+		return errors.New("introspection: client_id is missing")
+	}
+	if in.ClientSecret != "" && in.PrivateKey != "" {
+		return errors.New("introspection: client_secret and private_key exclude each other")
+	}
+	if in.AuthMethod == "" {
+		in.AuthMethod = token.ClientSecretBasic
+		if in.PrivateKey != "" {
+			in.AuthMethod = token.PrivateKeyJWT
+		}
+	}
+	switch in.AuthMethod {
+	case token.ClientSecretBasic, token.ClientSecretPost:
+		if in.ClientSecret == "" {
+			return fmt.Errorf("introspection: auth_method %s needs client_secret", in.AuthMethod)
+		}
+	case token.PrivateKeyJWT:
+		if in.PrivateKey == "" {
+			return fmt.Errorf("introspection: auth_method %s needs private_key", in.AuthMethod)
+		}
+	default:
+		return optionError("auth_method", in.AuthMethod,
+			strings.Join([]string{token.ClientSecretBasic, token.ClientSecretPost, token.PrivateKeyJWT}, ", "))
+	}
+	return nil
+}
 
-func (h *Handler) cachedAnswer(*tokenHash) (*token.Claims, bool) { return nil, false }
+func (in *Introspection) cacheTTL() time.Duration {
+	return durationOr(in.CacheTTL, token.DefaultCacheTTL)
+}
+
+// pooledIntrospection is the client of an endpoint, with its cache.
+type pooledIntrospection struct{ *token.Introspection }
+
+// Destruct has nothing to end: requests under way end by themselves.
+func (pooledIntrospection) Destruct() error { return nil }
+
+func (h *Handler) provisionIntrospection(ctx caddy.Context) error {
+	in := h.Introspection
+	s := &source{policy: token.Policy{Issuer: in.Issuer, Scopes: h.Scope, ClockSkew: h.clockSkew()}}
+	s.policy.Audiences, s.policy.AnyAudience = audiences(in.Audience)
+	h.opaque = s
+
+	cfg := token.IntrospectionConfig{
+		Endpoint:     in.URL,
+		Issuer:       in.Issuer,
+		ClientID:     in.ClientID,
+		ClientSecret: in.secret,
+		AuthMethod:   in.AuthMethod,
+		CacheTTL:     new(in.cacheTTL()),
+		MaxSize:      maxTokenSize,
+		ClockSkew:    h.clockSkew(),
+		Logger:       h.app.logger,
+	}
+	credential := []byte(in.secret)
+	if in.PrivateKey != "" {
+		var err error
+		if credential, err = os.ReadFile(in.PrivateKey); err != nil {
+			return fmt.Errorf("private_key: %w", err)
+		}
+		if cfg.PrivateKey, err = token.ParseClientKey(credential); err != nil {
+			return fmt.Errorf("private_key %s: %w", in.PrivateKey, err)
+		}
+	}
+	var err error
+	if in.Issuer != "" {
+		if cfg.Keys, err = h.app.keySet(ctx, &s.held, h.keysOf(in.Issuer)); err != nil {
+			return fmt.Errorf("introspection: %w", err)
+		}
+	}
+	pooled, err := acquire(&s.held, introspectionName(cfg, credential), func() (*pooledIntrospection, error) {
+		client, err := token.NewIntrospection(cfg)
+		if err != nil {
+			return nil, err
+		}
+		return &pooledIntrospection{client}, nil
+	})
+	if err != nil {
+		return fmt.Errorf("introspection: %w", err)
+	}
+	s.Source = pooled.Introspection
+	h.answers = pooled.Introspection
+	h.app.mu.Lock()
+	defer h.app.mu.Unlock()
+	h.app.answers = append(h.app.answers, pooled.Introspection)
+	return nil
+}
+
+// keysOf says where the keys of an issuer are: as its own block does, where
+// there is one.
+func (h *Handler) keysOf(issuer string) token.KeySetConfig {
+	cfg := token.KeySetConfig{Issuer: issuer}
+	for _, i := range h.Issuers {
+		if i.Issuer == issuer {
+			cfg.URI, cfg.File = i.JWKSURI, i.JWKSFile
+		}
+	}
+	return cfg
+}
+
+// introspectionName tells apart what must not share a cache or a client: a
+// hash, since a secret has no place among the names of a pool.
+func introspectionName(cfg token.IntrospectionConfig, credential []byte) string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{
+		cfg.Endpoint, cfg.Issuer, cfg.ClientID, string(credential), cfg.AuthMethod, cfg.CacheTTL.String(), cfg.ClockSkew.String(),
+	}, "\x00")))
+	return "introspection\x00" + hex.EncodeToString(sum[:])
+}

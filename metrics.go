@@ -10,6 +10,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/caddy-dpop/caddy-dpop/token"
+
 	"github.com/caddyserver/caddy/v2"
 )
 
@@ -69,6 +71,8 @@ var (
 	descKeysAge        = stateDesc("keys_age_seconds", "Age of the key set in use.", "key_set")
 	descKeysRefreshes  = stateDesc("keys_refreshes_total", "Fetches of the key set, failed ones included.", "key_set")
 	descKeysFailures   = stateDesc("keys_refresh_failures_total", "Fetches of the key set that failed.", "key_set")
+	descAsked          = stateDesc("introspection_requests_total", "Requests to the introspection endpoint, failed ones included.", "endpoint")
+	descAskedFailures  = stateDesc("introspection_failures_total", "Requests to the introspection endpoint that failed.", "endpoint")
 	descTokenCache     = stateDesc("token_cache_entries", "Access tokens in the cache.")
 )
 
@@ -76,7 +80,7 @@ var (
 func (*stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		descReplayEntries, descReplayNodes, descReplayBatches, descReplayClaims, descReplayFailures,
-		descKeysAge, descKeysRefreshes, descKeysFailures, descTokenCache,
+		descKeysAge, descKeysRefreshes, descKeysFailures, descAsked, descAskedFailures, descTokenCache,
 	} {
 		ch <- desc
 	}
@@ -111,6 +115,17 @@ func (*stateCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descKeysAge, set.Age, set.ID)
 		counter(descKeysRefreshes, set.Fetches, set.ID)
 		counter(descKeysFailures, set.Failures, set.ID)
+	}
+	asked := make(map[string]token.IntrospectionStatus) // several clients of one endpoint count together
+	for _, endpoint := range status.Introspection {
+		sum := asked[endpoint.Endpoint]
+		sum.Calls += endpoint.Calls
+		sum.Failures += endpoint.Failures
+		asked[endpoint.Endpoint] = sum
+	}
+	for endpoint, sum := range asked {
+		counter(descAsked, sum.Calls, endpoint)
+		counter(descAskedFailures, sum.Failures, endpoint)
 	}
 	gauge(descTokenCache, float64(status.TokenCache))
 }

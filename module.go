@@ -26,6 +26,7 @@ import (
 	_ "github.com/caddy-dpop/caddy-dpop/internal/command"
 	"github.com/caddy-dpop/caddy-dpop/proof"
 	"github.com/caddy-dpop/caddy-dpop/replay"
+	"github.com/caddy-dpop/caddy-dpop/token"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -71,7 +72,8 @@ type Handler struct {
 
 	verifier   *proof.Verifier
 	sources    []*source
-	opaque     *source
+	opaque     *source              // of opaque tokens; nil without introspection
+	answers    *token.Introspection // what opaque asks
 	endpoints  []endpoint
 	challenges []*challenges
 	store      replay.Store

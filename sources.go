@@ -46,11 +46,7 @@ func (h *Handler) provisionSources(ctx caddy.Context) error {
 	for _, issuer := range h.Issuers {
 		s := &source{policy: issuer.policy(h)}
 		h.sources = append(h.sources, s)
-		keys, err := h.app.keySet(ctx, &s.held, token.KeySetConfig{
-			Issuer: issuer.Issuer,
-			URI:    issuer.JWKSURI,
-			File:   issuer.JWKSFile,
-		})
+		keys, err := h.app.keySet(ctx, &s.held, h.keysOf(issuer.Issuer))
 		if err != nil {
 			return fmt.Errorf("issuer %q: %w", issuer.Issuer, err)
 		}

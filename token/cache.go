@@ -152,3 +152,20 @@ func (c *Cache) Len() int {
 	}
 	return n
 }
+
+// Resize changes how many tokens the cache holds. A cache that shrinks forgets all:
+// it is a cache.
+func (c *Cache) Resize(limit int) {
+	if limit <= 0 {
+		limit = DefaultCacheSize
+	}
+	perShard := (limit + cacheShards - 1) / cacheShards
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		if s.max = perShard; len(s.ring) > perShard {
+			s.records, s.ring, s.hand = make(map[cacheKey]*Record), nil, 0
+		}
+		s.mu.Unlock()
+	}
+}
