@@ -30,6 +30,7 @@ func newClient(base *http.Client) *http.Client {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 		t.MaxResponseHeaderBytes = maxResponseHeader
+		t.MaxIdleConnsPerHost = DefaultMaxConcurrent
 		c.Transport = t
 	}
 	c.Jar = nil

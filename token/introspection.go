@@ -182,6 +182,10 @@ func NewIntrospection(c IntrospectionConfig) (*Introspection, error) {
 // ID identifies the endpoint, and us to it.
 func (i *Introspection) ID() string { return i.id }
 
+// Close gives up connections. A request under way ends by itself within its time-out,
+// and tokens can still be verified, as after [KeySet.Close].
+func (i *Introspection) Close() { i.client.CloseIdleConnections() }
+
 // Cached returns what the token with this SHA-256 hash means, if that is known and
 // recent enough. It asks nobody.
 func (i *Introspection) Cached(hash [sha256.Size]byte) (*Claims, bool) {

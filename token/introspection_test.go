@@ -431,6 +431,7 @@ func TestIntrospectionTransport(t *testing.T) {
 			}
 			_, err = i.Verify(t.Context(), raw)
 			wantReason(t, err, tt.want)
+			i.Close()
 		})
 	}
 }

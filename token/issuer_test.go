@@ -199,7 +199,7 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// TestForms has what is no JWT at all, and costs nothing.
+// TestForms has what is no token of ours at first sight, and makes no request.
 func TestForms(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -222,6 +222,8 @@ func TestForms(t *testing.T) {
 		{"percent-encoded dots", strings.ReplaceAll(good, ".", "%2E"), Malformed},
 		{"too large", good + strings.Repeat("A", DefaultMaxSize), TooLarge},
 		{"many dots", strings.Repeat(".", DefaultMaxSize), Malformed},
+		{"expired", f.token(testkit.P256("thief"), "x").Set("exp", epoch.Unix()-60).String(), Expired},
+		{"N42 issuer elsewhere", f.token(testkit.P256("thief"), "x").Set("iss", "https://canary.example").String(), IssuerUnknown},
 	} {
 		_, err := f.issuer.Verify(t.Context(), tt.raw)
 		if got := ReasonOf(err); got != tt.want {

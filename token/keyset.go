@@ -87,6 +87,7 @@ type KeySet struct {
 	cfg    KeySetConfig
 	id     string
 	origin origin
+	client *http.Client
 	log    *zap.Logger
 
 	// current is the copy in use; nil until there is one.
@@ -147,7 +148,7 @@ func NewKeySet(c KeySetConfig) (*KeySet, error) {
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
-	s := &KeySet{cfg: c, restored: make(chan struct{})}
+	s := &KeySet{cfg: c, client: newClient(c.Client), restored: make(chan struct{})}
 	switch {
 	case c.File != "" && c.URI != "":
 		return nil, errors.New("a key set comes from a URI or from a file, not from both")
@@ -157,9 +158,9 @@ func NewKeySet(c KeySetConfig) (*KeySet, error) {
 		if err := checkFetchable(c.URI); err != nil {
 			return nil, err
 		}
-		s.id, s.origin = "uri "+c.URI, &remote{client: newClient(c.Client), jwksURI: c.URI}
+		s.id, s.origin = "uri "+c.URI, &remote{client: s.client, jwksURI: c.URI}
 	default:
-		d, err := newDiscovery(c.Issuer, newClient(c.Client), c.Now)
+		d, err := newDiscovery(c.Issuer, s.client, c.Now)
 		if err != nil {
 			return nil, err
 		}

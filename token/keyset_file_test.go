@@ -118,6 +118,27 @@ func TestKeySetFileReplacedByRename(t *testing.T) {
 	}
 }
 
+func TestKeySetFileGoneForAMoment(t *testing.T) {
+	t.Parallel()
+	f := newFileFixture(t)
+	f.write(t, jwksBytes(f.key.JWK("k1")))
+	other := testkit.P256("issuer 2")
+	for _, step := range []struct {
+		from, to string
+		want     Reason
+	}{
+		{f.path, f.path, KeyUnknown},
+		{f.path, f.path + ".away", KeysNotRefreshed},
+		{f.path + ".away", f.path, KeyUnknown}, // the very same file, and no old error with it
+	} {
+		if err := os.Rename(step.from, step.to); err != nil {
+			t.Fatal(err)
+		}
+		_, err := f.issuer.Verify(t.Context(), f.token(other, "k2").String())
+		wantReason(t, err, step.want)
+	}
+}
+
 func TestKeySetFileGrowsStale(t *testing.T) {
 	t.Parallel()
 	f := newFileFixture(t)

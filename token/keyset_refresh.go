@@ -54,9 +54,9 @@ func (s *KeySet) Start() {
 	go s.loop(s.stop, s.stopped)
 }
 
-// Close ends the background work that [KeySet.Start] began. A fetch under way ends
-// by itself within its time-out. Tokens can still be verified afterwards, since
-// requests outlive the configuration they came in under.
+// Close ends the background work that [KeySet.Start] began and gives up connections.
+// A fetch under way ends by itself within its time-out. Tokens can still be verified
+// afterwards, since requests outlive the configuration they came in under.
 func (s *KeySet) Close() {
 	s.mu.Lock()
 	stop, stopped := s.stop, s.stopped
@@ -66,6 +66,7 @@ func (s *KeySet) Close() {
 		close(stop)
 		<-stopped
 	}
+	s.client.CloseIdleConnections()
 }
 
 func (s *KeySet) loop(stop <-chan struct{}, stopped chan<- struct{}) {
