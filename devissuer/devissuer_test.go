@@ -8,12 +8,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -156,14 +156,11 @@ func verifies(t *testing.T, h *Handler, kid any, parts []string) bool {
 	if k["d"] != "" || k["kid"] != kid || k["alg"] != "ES256" || k["use"] != "sig" {
 		t.Fatalf("key %v, kid wanted %v", k, kid)
 	}
-	number := func(s string) *big.Int {
-		b, err := base64.RawURLEncoding.DecodeString(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return new(big.Int).SetBytes(b)
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(),
+		slices.Concat([]byte{4}, testkit.UnB64(k["x"]), testkit.UnB64(k["y"])))
+	if err != nil {
+		t.Fatal(err)
 	}
-	public := &ecdsa.PublicKey{Curve: elliptic.P256(), X: number(k["x"]), Y: number(k["y"])}
 	signature := testkit.UnB64(parts[2])
 	digest := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
 	return ecdsa.Verify(public, digest[:], new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:]))

@@ -200,6 +200,7 @@ func (h *Handler) checkProof(r *http.Request) (string, error) {
 	switch h.state.seen.use(jkt, p.ID, now) {
 	case seenBefore:
 		return "", &tokenError{http.StatusBadRequest, "invalid_dpop_proof", "the proof was used before", "jti_replayed"}
+	case seenFirst:
 	case seenFull:
 		return "", &tokenError{http.StatusServiceUnavailable, "temporarily_unavailable", "too many requests for now", ""}
 	}

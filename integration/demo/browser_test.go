@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -142,6 +141,6 @@ func find(t *testing.T, variable string, names ...string) string {
 			return path
 		}
 	}
-	t.Skip(fmt.Sprintf("%s is not installed; the page is not tried in a browser", names[0]))
+	t.Skipf("%s is not installed; the page is not tried in a browser", names[0])
 	return ""
 }

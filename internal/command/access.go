@@ -123,6 +123,7 @@ func (a *access) requestToken(ctx context.Context, e *env, c *client, server *se
 			return "", err
 		}
 		body, err := readBody(answer)
+		_ = answer.Body.Close()
 		if err != nil {
 			return "", err
 		}

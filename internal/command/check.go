@@ -189,18 +189,18 @@ func (e *env) printReport(r *report, code int) {
 		}
 		mark := e.paint(colors[f.Verdict], fmt.Sprintf("%-4s", label))
 		line := fmt.Sprintf("  %s  %-*s  %s", mark, width, f.Title, f.Answer)
-		fmt.Fprintln(e.out, strings.TrimRight(line, " "))
+		printLine(e.out, strings.TrimRight(line, " "))
 		if f.Note != "" {
-			fmt.Fprintf(e.out, "        %s (%s)\n", f.Note, f.Clause)
+			printf(e.out, "        %s (%s)\n", f.Note, f.Clause)
 		}
 	}
-	fmt.Fprintln(e.out)
+	printLine(e.out)
 	switch {
 	case code == exitUnclear:
-		fmt.Fprintln(e.out, e.paint(red, "The good request is not answered as it should be. Try caddy dpop request -v with the same flags."))
+		printLine(e.out, e.paint(red, "The good request is not answered as it should be. Try caddy dpop request -v with the same flags."))
 	case len(r.Failed) > 0:
-		fmt.Fprintln(e.out, e.paint(red, fmt.Sprintf("%d of %d failed: %s", len(r.Failed), len(r.Findings), strings.Join(r.Failed, ", "))))
+		printLine(e.out, e.paint(red, fmt.Sprintf("%d of %d failed: %s", len(r.Failed), len(r.Findings), strings.Join(r.Failed, ", "))))
 	default:
-		fmt.Fprintln(e.out, e.paint(green, fmt.Sprintf("Nothing is accepted that must not be (%d checks, %d warnings).", len(r.Findings), len(r.Warned))))
+		printLine(e.out, e.paint(green, fmt.Sprintf("Nothing is accepted that must not be (%d checks, %d warnings).", len(r.Findings), len(r.Warned))))
 	}
 }

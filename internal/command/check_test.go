@@ -37,6 +37,7 @@ func everyRefusal(more ...string) []string {
 
 // Each server leaves out one check; check must name exactly what is wrong.
 func TestCheckNamesTheFault(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		fault  fault
 		failed []string

@@ -47,27 +47,26 @@ func newClient(e *env, timeout time.Duration, insecure, verbose, reveal bool) *c
 
 func (c *client) say(format string, args ...any) {
 	if c.verbose != nil {
-		fmt.Fprintf(c.verbose, "* "+format+"\n", args...)
+		printf(c.verbose, "* "+format+"\n", args...)
 	}
 }
 
 func (c *client) do(r *http.Request) (*http.Response, error) {
 	r.Header.Set("User-Agent", "caddy-dpop")
 	if c.verbose != nil {
-		fmt.Fprintf(c.verbose, "> %s %s\n", r.Method, r.URL.RequestURI())
-		fmt.Fprintf(c.verbose, "> Host: %s\n", r.URL.Host)
+		printf(c.verbose, "> %s %s\n", r.Method, r.URL.RequestURI())
+		printf(c.verbose, "> Host: %s\n", r.URL.Host)
 		c.writeHeader("> ", r.Header)
 	}
 	answer, err := c.http.Do(r)
 	if err != nil {
-		var ue *url.Error
-		if errors.As(err, &ue) {
+		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err // without the URL, which the caller names
 		}
 		return nil, err
 	}
 	if c.verbose != nil {
-		fmt.Fprintf(c.verbose, "< %s %s\n", answer.Proto, answer.Status)
+		printf(c.verbose, "< %s %s\n", answer.Proto, answer.Status)
 		c.writeHeader("< ", answer.Header)
 	}
 	return answer, nil
@@ -84,7 +83,7 @@ func (c *client) writeHeader(prefix string, h http.Header) {
 			if !c.reveal {
 				value = redact(name, value)
 			}
-			fmt.Fprintf(c.verbose, "%s%s: %s\n", prefix, spell(name), value)
+			printf(c.verbose, "%s%s: %s\n", prefix, spell(name), value)
 		}
 	}
 }
@@ -122,9 +121,8 @@ func redact(name, value string) string {
 	return fmt.Sprintf("%s%s… (%d bytes, --show-secrets shows them)", scheme, shown, len(value))
 }
 
-// readBody reads a document whole, up to a limit.
+// readBody reads a document whole, up to a limit. The caller closes it.
 func readBody(answer *http.Response) ([]byte, error) {
-	defer answer.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(answer.Body, maxDocument+1))
 	if err != nil {
 		return nil, err

@@ -122,13 +122,12 @@ func (e *env) run(f func(ctx context.Context, args []string) error) func(*cobra.
 			return nil
 		}
 		e.code = exitFailed
-		var ee *exitError
 		silent := false
-		if errors.As(err, &ee) {
+		if ee, ok := errors.AsType[*exitError](err); ok {
 			e.code, silent = ee.code, ee.err == nil
 		}
 		if !silent {
-			fmt.Fprintf(e.err, "%s: %v\n", cmd.CommandPath(), err)
+			printf(e.err, "%s: %v\n", cmd.CommandPath(), err)
 		}
 		if e.code == exitFailed {
 			return err
@@ -137,6 +136,12 @@ func (e *env) run(f func(ctx context.Context, args []string) error) func(*cobra.
 		return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return e.code, nil })(cmd, args)
 	}
 }
+
+// printf and printLine write for a person. Whether they can still read it is not
+// the command's business.
+func printf(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+
+func printLine(w io.Writer, args ...any) { _, _ = fmt.Fprintln(w, args...) }
 
 // The colours of a terminal, none where the output is not one.
 const (

@@ -46,7 +46,7 @@ func (c *client) discover(ctx context.Context, target *url.URL) (*discovery, err
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", target, err)
 	}
-	answer.Body.Close()
+	_ = answer.Body.Close()
 
 	location := ""
 	for _, ch := range parseChallenges(answer.Header.Values("WWW-Authenticate")) {
@@ -138,6 +138,7 @@ func (c *client) getJSON(ctx context.Context, location string, into any) (http.H
 		return nil, fmt.Errorf("%s: %w", location, err)
 	}
 	body, err := readBody(answer)
+	_ = answer.Body.Close()
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", location, err)

@@ -166,23 +166,23 @@ func (e *env) printInspection(i *inspection) {
 	if i.Kind == "proof" {
 		title = "DPoP proof"
 	}
-	fmt.Fprintf(e.out, "%s, %d bytes", title, i.Bytes)
+	printf(e.out, "%s, %d bytes", title, i.Bytes)
 	if i.Thumbprint != "" {
-		fmt.Fprintf(e.out, ", jkt %s", i.Thumbprint)
+		printf(e.out, ", jkt %s", i.Thumbprint)
 	}
-	fmt.Fprintf(e.out, "\n\nheader %s\nclaims %s\n\n", indent(i.decoded.rawHeader), indent(i.decoded.rawClaims))
+	printf(e.out, "\n\nheader %s\nclaims %s\n\n", indent(i.decoded.rawHeader), indent(i.decoded.rawClaims))
 	if i.Kind == "proof" {
-		fmt.Fprintln(e.out, "The checks of RFC 9449, section 4.3:")
+		printLine(e.out, "The checks of RFC 9449, section 4.3:")
 	}
 	for _, t := range i.Checks {
 		e.printTick(t)
 	}
-	fmt.Fprintln(e.out)
+	printLine(e.out)
 	switch {
 	case i.Verdict == "accepted":
-		fmt.Fprintln(e.out, e.paint(green, "Good, as far as it can be told from what was given."))
+		printLine(e.out, e.paint(green, "Good, as far as it can be told from what was given."))
 	case i.Verdict != "":
-		fmt.Fprintln(e.out, e.paint(red, "This plugin would refuse it: "+i.Verdict))
+		printLine(e.out, e.paint(red, "This plugin would refuse it: "+i.Verdict))
 	}
 }
 
@@ -198,7 +198,7 @@ func (e *env) printTick(t tick) {
 	if t.Reason != "" && t.Result == resultFail {
 		line += "  [" + t.Reason + "]"
 	}
-	fmt.Fprintln(e.out, line)
+	printLine(e.out, line)
 	for _, detail := range []struct{ name, value string }{{"expected", t.Expected}, {"seen", t.Seen}, {"", t.Note}} {
 		if detail.value == "" || (t.Result == resultPass && detail.name == "expected") {
 			continue
@@ -207,7 +207,7 @@ func (e *env) printTick(t tick) {
 		if name != "" {
 			name += ": "
 		}
-		fmt.Fprintf(e.out, "         %s%s\n", e.paint(grey, name), clean(detail.value))
+		printf(e.out, "         %s%s\n", e.paint(grey, name), clean(detail.value))
 	}
 }
 

@@ -136,13 +136,13 @@ func (c *proofChecks) method() tick {
 
 func (c *proofChecks) target() tick {
 	t := tick{Check: "9", Title: "htu is the URL without query and fragment", Reason: string(proof.ReasonHTUMismatch)}
-	seen, claimed := c.text("htu"), ""
+	seen := c.text("htu")
 	target, err := proof.ParseTarget(seen)
 	if err != nil {
 		t.Result, t.Reason, t.Seen, t.Note = resultFail, string(proof.ReasonHTUInvalid), seen, err.Error()
 		return t
 	}
-	claimed = target.String()
+	claimed := target.String()
 	if c.o.url == "" {
 		return compareGiven(t, "--url", "", seen, true)
 	}

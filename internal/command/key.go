@@ -74,7 +74,7 @@ func (e *env) makeKey(o keyOptions) error {
 			return err
 		}
 		jkt, err := proof.Thumbprint(key.Public())
-		fmt.Fprintln(e.err, jkt)
+		printLine(e.err, jkt)
 		return err
 	}
 	if o.out == "" {
@@ -83,7 +83,7 @@ func (e *env) makeKey(o keyOptions) error {
 	if err := writeSecret(o.out, b, o.force); err != nil {
 		return err
 	}
-	fmt.Fprintf(e.err, "wrote %s\n", o.out)
+	printf(e.err, "wrote %s\n", o.out)
 	return e.describeKey(key.Public(), o.public)
 }
 
@@ -93,7 +93,7 @@ func (e *env) describeKey(public any, withJWK bool) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(e.out, jkt)
+	printLine(e.out, jkt)
 	if !withJWK {
 		return nil
 	}
@@ -101,7 +101,7 @@ func (e *env) describeKey(public any, withJWK bool) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(e.out, string(b))
+	printLine(e.out, string(b))
 	return nil
 }
 
@@ -113,7 +113,7 @@ func writeSecret(path string, b []byte, force bool) error {
 			return fmt.Errorf("writing the key: %w", err)
 		}
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the user names the file
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s exists; give another name with --out, or --force", path)
 	}

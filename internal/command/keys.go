@@ -72,11 +72,11 @@ func encodeKey(key crypto.Signer, format string) ([]byte, error) {
 
 // readKey reads a private key from a file, PEM or JWK.
 func readKey(path string) (crypto.Signer, error) {
-	f, err := os.Open(path)
+	f, err := os.Open(path) //nolint:gosec // the user names the file
 	if err != nil {
 		return nil, fmt.Errorf("reading the key: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
 	if err != nil {
 		return nil, fmt.Errorf("reading the key: %w", err)

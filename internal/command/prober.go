@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -72,9 +73,7 @@ func (p *prober) fire(ctx context.Context, s shot) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, values := range s.header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, s.header)
 	if len(s.authorization) > 0 {
 		r.Header["Authorization"] = s.authorization
 	}
@@ -85,7 +84,7 @@ func (p *prober) fire(ctx context.Context, s shot) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	_, _ = io.CopyN(io.Discard, response.Body, maxDocument) // so that the connection can be used again
 
 	if nonce := response.Header.Get("DPoP-Nonce"); nonce != "" {
@@ -122,9 +121,7 @@ func (p *prober) claims(changes map[string]any) map[string]any {
 	if nonce := p.lastNonce(); nonce != "" {
 		claims["nonce"] = nonce
 	}
-	for name, value := range changes {
-		claims[name] = value
-	}
+	maps.Copy(claims, changes)
 	return claims
 }
 

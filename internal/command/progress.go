@@ -36,7 +36,7 @@ func startProgress(w io.Writer, ticker func() (<-chan time.Time, func())) *progr
 				what := p.what
 				p.mu.Unlock()
 				if what != "" && what != last {
-					fmt.Fprintln(w, what)
+					printLine(w, what)
 					last = what
 				}
 			}

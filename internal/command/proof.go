@@ -76,12 +76,12 @@ func (e *env) makeProof(o proofOptions, method, url string) error {
 		return err
 	}
 	if o.key == "" {
-		fmt.Fprintf(e.err, "signed with a key made for this proof, thumbprint %s\n", key.Thumbprint())
+		printf(e.err, "signed with a key made for this proof, thumbprint %s\n", key.Thumbprint())
 	}
 	if o.header {
 		signed = "DPoP: " + signed
 	}
-	fmt.Fprintln(e.out, signed)
+	printLine(e.out, signed)
 	return nil
 }
 
@@ -100,7 +100,7 @@ func (e *env) readValue(s string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		source = f
 	default:
 		return s, nil

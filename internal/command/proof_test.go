@@ -40,6 +40,7 @@ func writeKey(t *testing.T, args ...string) string {
 }
 
 func TestKey(t *testing.T) {
+	t.Parallel()
 	for _, format := range []string{"pem", "jwk"} {
 		for _, algorithm := range []string{"ES256", "ES384", "ES512", "EdDSA", "Ed25519", "RS256", "PS256"} {
 			t.Run(algorithm+" "+format, func(t *testing.T) {

@@ -88,13 +88,13 @@ func (e *env) request(ctx context.Context, o *requestOptions, rawURL string) err
 		return err
 	}
 	if nonce := nonceChallenge(answer); nonce != "" {
-		answer.Body.Close()
+		_ = answer.Body.Close()
 		c.say("the API wants a nonce in the proof: once more")
 		if answer, err = e.call(ctx, c, cr, o.method, target, header, body, nonce); err != nil {
 			return err
 		}
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }()
 	if o.json {
 		err = e.printJSON(answer, cr)
 	} else {
@@ -159,7 +159,7 @@ func (e *env) printAnswer(answer *http.Response) error {
 	if answer.StatusCode >= 400 {
 		color = red
 	}
-	fmt.Fprintln(e.err, e.paint(color, answer.Status))
+	printLine(e.err, e.paint(color, answer.Status))
 	e.explain(answer)
 	_, err := io.Copy(e.out, answer.Body)
 	return err
@@ -171,16 +171,16 @@ func (e *env) explain(answer *http.Response) {
 		if c.params["error"] == "" {
 			continue
 		}
-		fmt.Fprintf(e.err, "%s: %s", c.scheme, c.params["error"])
+		printf(e.err, "%s: %s", c.scheme, c.params["error"])
 		if d := c.params["error_description"]; d != "" {
-			fmt.Fprintf(e.err, " (%s)", d)
+			printf(e.err, " (%s)", d)
 		}
-		fmt.Fprintln(e.err)
+		printLine(e.err)
 	}
 	// A wrong clock is the commonest reason of all, and the answer's date shows it.
 	if date, err := http.ParseTime(answer.Header.Get("Date")); err == nil && answer.StatusCode == http.StatusUnauthorized {
 		if off := date.Sub(e.now()).Round(time.Second); off > 10*time.Second || off < -10*time.Second {
-			fmt.Fprintf(e.err, "the server's clock and ours differ by %s\n", off.Abs())
+			printf(e.err, "the server's clock and ours differ by %s\n", off.Abs())
 		}
 	}
 }
@@ -227,7 +227,7 @@ func readData(data string) ([]byte, error) {
 		return nil, nil
 	}
 	if path, ok := strings.CutPrefix(data, "@"); ok {
-		b, err := os.ReadFile(path)
+		b, err := os.ReadFile(path) //nolint:gosec // the user names the file
 		if err != nil {
 			return nil, fmt.Errorf("--data: %w", err)
 		}

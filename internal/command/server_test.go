@@ -242,7 +242,7 @@ func (s *server) judge(r *http.Request) *refusal {
 			return &refusal{"invalid_dpop_proof", string(check.missing)}
 		}
 	}
-	if s.nonce != "" && j.claims["nonce"] != s.nonce && !(s.has("any nonce") && j.claims["nonce"] != nil) {
+	if s.nonce != "" && j.claims["nonce"] != s.nonce && (!s.has("any nonce") || j.claims["nonce"] == nil) {
 		return &refusal{"use_dpop_nonce", "nonce"}
 	}
 	if known && thumbprintOf(j) != jkt && !s.has("key") {
