@@ -35,8 +35,9 @@ and at least three of them reach the API, so choose a URL and a method that do
 no harm. Try only what is yours.
 
 Exit codes: 0 when everything that must be refused is, 3 when something is
-accepted that must not be, 4 when the good request is refused, so that nothing
-else can be told, 2 when there was no token to be had, 1 for everything else.`,
+accepted that must not be, 4 when it cannot be told, as the good request is
+refused or the server answers neither yes nor no, 2 when there was no token to be
+had, 1 for everything else.`,
 		Example: `  caddy dpop check https://api.example.com/items
   caddy dpop check --json https://api.example.com/items | jq -r '.findings[] | select(.verdict == "fail").id'`,
 		Args: cobra.ExactArgs(1),
@@ -57,6 +58,7 @@ type report struct {
 	JKT      string    `json:"jkt"`
 	Findings []finding `json:"findings"`
 	Failed   []string  `json:"failed"` // IDs
+	Unclear  []string  `json:"unclear"`
 	Warned   []string  `json:"warned"`
 }
 
@@ -84,7 +86,7 @@ func (e *env) check(ctx context.Context, o *checkOptions, rawURL string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", target, err)
 	}
-	r := &report{URL: target.String(), Issuer: cr.issuer, JKT: cr.key.Thumbprint(), Failed: []string{}, Warned: []string{}}
+	r := &report{URL: target.String(), Issuer: cr.issuer, JKT: cr.key.Thumbprint(), Failed: []string{}, Unclear: []string{}, Warned: []string{}}
 	r.add(judgeGood(good))
 	if r.Findings[0].Verdict == verdictFail {
 		return e.finish(r, o.json, exitUnclear)
@@ -109,8 +111,11 @@ func (e *env) check(ctx context.Context, o *checkOptions, rawURL string) error {
 		}
 	}
 	code := 0
-	if len(r.Failed) > 0 {
+	switch {
+	case len(r.Failed) > 0:
 		code = exitRefused
+	case len(r.Unclear) > 0:
+		code = exitUnclear
 	}
 	return e.finish(r, o.json, code)
 }
@@ -133,16 +138,21 @@ func judgeGood(a *answer) finding {
 func (pr *probe) run(ctx context.Context, p *prober) (finding, error) {
 	f := finding{ID: pr.id, Title: pr.title, Clause: pr.clause, Want: "refused", Verdict: verdictOK}
 	a, err := pr.send(ctx, p)
+	if err == nil && a.err == "use_dpop_nonce" {
+		// Perhaps it was only the nonce that had become stale. With the new one
+		// nothing but the probe's own fault is left.
+		a, err = pr.send(ctx, p)
+	}
 	if ctx.Err() != nil {
 		return f, ctx.Err()
 	}
 	if err != nil {
-		return problem(f, verdictWarn, "cannot be told: %v", err), nil
+		return problem(f, verdictUnclear, "%v", err), nil
 	}
 	f.Answer = a.String()
 	switch {
 	case a.status >= 500:
-		return problem(f, verdictWarn, "cannot be told from this answer"), nil
+		return problem(f, verdictUnclear, "neither accepted nor refused"), nil
 	case !a.refused():
 		return problem(f, verdictFail, "accepted"), nil
 	case a.status == http.StatusBadRequest && a.err == "": // not a matter of credentials: no challenge is due
@@ -157,6 +167,8 @@ func (r *report) add(f finding) {
 	switch f.Verdict {
 	case verdictFail:
 		r.Failed = append(r.Failed, f.ID)
+	case verdictUnclear:
+		r.Unclear = append(r.Unclear, f.ID)
 	case verdictWarn:
 		r.Warned = append(r.Warned, f.ID)
 	}
@@ -181,11 +193,14 @@ func (e *env) printReport(r *report, code int) {
 	for _, f := range r.Findings {
 		width = max(width, len([]rune(f.Title)))
 	}
-	colors := map[string]string{verdictOK: green, verdictFail: red, verdictWarn: yellow, verdictInfo: grey}
+	colors := map[string]string{verdictOK: green, verdictFail: red, verdictUnclear: yellow, verdictWarn: yellow, verdictInfo: grey}
 	for _, f := range r.Findings {
 		label := f.Verdict
-		if label == verdictFail {
+		switch label {
+		case verdictFail:
 			label = "FAIL" // to be found without colours
+		case verdictUnclear:
+			label = "?"
 		}
 		mark := e.paint(colors[f.Verdict], fmt.Sprintf("%-4s", label))
 		line := fmt.Sprintf("  %s  %-*s  %s", mark, width, f.Title, f.Answer)
@@ -196,10 +211,12 @@ func (e *env) printReport(r *report, code int) {
 	}
 	printLine(e.out)
 	switch {
-	case code == exitUnclear:
+	case code == exitUnclear && len(r.Failed) > 0:
 		printLine(e.out, e.paint(red, "The good request is not answered as it should be. Try caddy dpop request -v with the same flags."))
 	case len(r.Failed) > 0:
 		printLine(e.out, e.paint(red, fmt.Sprintf("%d of %d failed: %s", len(r.Failed), len(r.Findings), strings.Join(r.Failed, ", "))))
+	case len(r.Unclear) > 0:
+		printLine(e.out, e.paint(yellow, fmt.Sprintf("%d of %d cannot be told: %s", len(r.Unclear), len(r.Findings), strings.Join(r.Unclear, ", "))))
 	default:
 		printLine(e.out, e.paint(green, fmt.Sprintf("Nothing is accepted that must not be (%d checks, %d warnings).", len(r.Findings), len(r.Warned))))
 	}

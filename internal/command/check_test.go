@@ -110,6 +110,33 @@ func TestCheckWithNonce(t *testing.T) {
 	})
 }
 
+// Where each nonce is good once, nearly every probe is challenged first. That
+// refusal says nothing; only the one after it counts.
+func TestCheckWithOneTimeNonces(t *testing.T) {
+	s := newServer(t, "one-time nonces", "htm")
+	s.nonce = "n-1"
+	r, res := runCheck(t, s)
+	if res.code != exitRefused || !slices.Equal(r.Failed, []string{"htm", "htm-missing"}) || len(r.Unclear) > 0 {
+		t.Errorf("exit code %d, failed %v, unclear %v", res.code, r.Failed, r.Unclear)
+	}
+	if f := findingOf(r, "ath-missing"); f.Answer != "401 invalid_dpop_proof" {
+		t.Errorf("ath-missing: %+v", f)
+	}
+}
+
+// A 503 is no refusal: nobody knows what would have happened.
+func TestCheckUnclear(t *testing.T) {
+	s := newServer(t, "replay store down")
+	r, res := runCheck(t, s)
+	if res.code != exitUnclear || len(r.Failed) > 0 || !slices.Contains(r.Unclear, "replay") || slices.Contains(r.Unclear, "htm") {
+		t.Errorf("exit code %d, failed %v, unclear %v", res.code, r.Failed, r.Unclear)
+	}
+	text := runCommand(t, "", "check", newServer(t, "replay store down").URL+"/api/items")
+	if !strings.Contains(text.out, "cannot be told: ") || !strings.Contains(text.out, "  ?     a proof that was used") {
+		t.Errorf("have\n%s", text.out)
+	}
+}
+
 func TestCheckSurroundings(t *testing.T) {
 	s := newServer(t)
 	s.metadata, s.origin = true, "https://spa.example"

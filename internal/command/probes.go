@@ -13,10 +13,11 @@ import (
 
 // verdicts of a probe
 const (
-	verdictOK   = "ok"   // as it must be
-	verdictFail = "fail" // accepted what must not be, or the other way round
-	verdictWarn = "warn" // works, but clients will not like it
-	verdictInfo = "info" // the server's choice
+	verdictOK      = "ok"      // as it must be
+	verdictFail    = "fail"    // accepted what must not be, or the other way round
+	verdictUnclear = "unclear" // no answer that says either
+	verdictWarn    = "warn"    // works, but clients will not like it
+	verdictInfo    = "info"    // the server's choice
 )
 
 // finding is the outcome of one probe.
@@ -113,19 +114,23 @@ func otherMethod(method string) string {
 
 // replay sends a good proof twice; the second answer counts.
 func replay(ctx context.Context, p *prober) (*answer, error) {
-	signed, err := p.good()
-	if err != nil {
-		return nil, err
+	for attempt := 0; ; attempt++ {
+		signed, err := p.good()
+		if err != nil {
+			return nil, err
+		}
+		s := shot{authorization: []string{"DPoP " + p.token}, proofs: []string{signed}}
+		first, err := p.fire(ctx, s)
+		switch {
+		case err != nil:
+			return nil, err
+		case first.err == "use_dpop_nonce" && attempt == 0:
+			continue // the nonce had become stale
+		case first.refused() || first.status >= 500:
+			return nil, fmt.Errorf("the first use was refused already: %s", first)
+		}
+		return p.fire(ctx, s)
 	}
-	s := shot{authorization: []string{"DPoP " + p.token}, proofs: []string{signed}}
-	first, err := p.fire(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	if first.refused() || first.status >= 500 {
-		return nil, fmt.Errorf("the first use was refused already: %s", first)
-	}
-	return p.fire(ctx, s)
 }
 
 // replayAtOnce sends copies side by side. At most one may pass; the answer is

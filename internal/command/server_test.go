@@ -190,6 +190,10 @@ func (s *server) refuse(w http.ResponseWriter, bad *refusal) {
 	if bad.code == "use_dpop_nonce" {
 		w.Header().Set("DPoP-Nonce", s.nonce)
 	}
+	if bad.description == "down" {
+		w.WriteHeader(503)
+		return
+	}
 	w.WriteHeader(401)
 }
 
@@ -224,6 +228,14 @@ func (s *server) judge(r *http.Request) *refusal {
 	if err != nil {
 		return &refusal{"invalid_dpop_proof", "malformed"}
 	}
+	if s.has("one-time nonces") {
+		good := j.claims["nonce"] == s.nonce
+		s.nonce = newID()
+		if !good {
+			return &refusal{"use_dpop_nonce", "used"}
+		}
+		defer func() { s.nonce = s.nonce + "x" }() // not even the new one is good for long
+	}
 	for _, check := range []struct {
 		missing fault
 		ok      bool
@@ -242,7 +254,10 @@ func (s *server) judge(r *http.Request) *refusal {
 			return &refusal{"invalid_dpop_proof", string(check.missing)}
 		}
 	}
-	if s.nonce != "" && j.claims["nonce"] != s.nonce && (!s.has("any nonce") || j.claims["nonce"] == nil) {
+	if s.has("replay store down") && s.passed > 0 {
+		return &refusal{"", "down"}
+	}
+	if s.nonce != "" && !s.has("one-time nonces") && j.claims["nonce"] != s.nonce && (!s.has("any nonce") || j.claims["nonce"] == nil) {
 		return &refusal{"use_dpop_nonce", "nonce"}
 	}
 	if known && thumbprintOf(j) != jkt && !s.has("key") {
