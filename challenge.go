@@ -80,7 +80,7 @@ var refusals = map[Reason]refusal{
 	Reason(proof.ReasonTooLarge):         {401, errInvalidProof, "The proof is too large"},
 	Reason(proof.ReasonMalformed):        {401, errInvalidProof, "The proof is not a compact JWS"},
 	Reason(proof.ReasonHeaderInvalid):    {401, errInvalidProof, "The header of the proof is not valid"},
-	Reason(proof.ReasonTypInvalid):       {401, errInvalidProof, "The typ of the proof is not dpop+jwt"},
+	Reason(proof.ReasonTypInvalid):       {401, errInvalidProof, "The typ of the proof is not that of a DPoP proof"},
 	Reason(proof.ReasonAlgUnsupported):   {401, errInvalidProof, "The algorithm of the proof is not accepted here"},
 	Reason(proof.ReasonCritUnsupported):  {401, errInvalidProof, "The proof has critical extensions that are not understood"},
 	Reason(proof.ReasonJWKMissing):       {401, errInvalidProof, "The proof has no jwk"},
@@ -139,10 +139,18 @@ var refusals = map[Reason]refusal{
 
 	ReasonReplayUnavailable:                {503, "", ""},
 	ReasonReplayFull:                       {503, "", ""},
+	ReasonNonceUnavailable:                 {503, "", ""},
 	Reason(token.KeysUnavailable):          {503, "", ""},
 	Reason(token.KeysNotRefreshed):         {503, "", ""},
 	Reason(token.IntrospectionUnavailable): {503, "", ""},
 	Reason(token.IntrospectionInvalid):     {503, "", ""},
+}
+
+// nonceRefusals stand in for the table where nonces are on: a client whose
+// proof was issued too early for us heals itself with one.
+var nonceRefusals = map[Reason]refusal{
+	ReasonIssuedBeforeStart: {401, errUseNonce, "The proof is older than the memory of used proofs, use the nonce of this answer"},
+	ReasonWindowRaised:      {401, errUseNonce, "The proof is older than the memory of used proofs reaches, use the nonce of this answer"},
 }
 
 // challenges are a handler's WWW-Authenticate values, made once: a refusal
@@ -169,10 +177,12 @@ func newChallenges(h *Handler, metadata *document) *challenges {
 	if h.acceptsBearer() {
 		c.bearer = make(map[string]string)
 	}
-	for _, r := range refusals {
-		c.dpop[r.key()] = challenge("DPoP", r, scope, append(parameters, shared...))
-		if c.bearer != nil {
-			c.bearer[r.key()] = challenge("Bearer", r, scope, shared)
+	for _, table := range []map[Reason]refusal{refusals, nonceRefusals} {
+		for _, r := range table {
+			c.dpop[r.key()] = challenge("DPoP", r, scope, append(parameters, shared...))
+			if c.bearer != nil {
+				c.bearer[r.key()] = challenge("Bearer", r, scope, shared)
+			}
 		}
 	}
 	return c

@@ -74,17 +74,17 @@ func (h *Handler) refuse(w http.ResponseWriter, c *check, err error) error {
 	return caddyhttp.Error(answer.status, err)
 }
 
-// answer is what the table says, but where nonces are on a client whose proof
-// was issued too early for us heals itself with one.
+// answer is what the tables say.
 func (h *Handler) answer(reason Reason) refusal {
-	answer, ok := refusals[reason]
-	if !ok {
-		answer = refusals[ReasonReplayUnavailable]
+	if h.nonces != nil {
+		if answer, ok := nonceRefusals[reason]; ok {
+			return answer
+		}
 	}
-	if h.nonces != nil && (reason == ReasonIssuedBeforeStart || reason == ReasonWindowRaised) {
-		answer.code = errUseNonce
+	if answer, ok := refusals[reason]; ok {
+		return answer
 	}
-	return answer
+	return refusals[ReasonReplayUnavailable]
 }
 
 // waitOf is how long the client should wait before it comes back.
