@@ -46,7 +46,7 @@ const globalOptions = `{
 	admin off
 	persist_config off
 	default_bind 127.0.0.1
-	storage file_system $DIR/storage
+	storage dpop_test $DIR/storage
 	auto_https disable_redirects
 	skip_install_trust
 	grace_period 1s
