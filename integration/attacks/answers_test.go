@@ -76,7 +76,7 @@ var _ = add(cases{
 			a := c.attempt()
 			a.claim(name, nasty)
 			r := c.expect(a, w)
-			if r.Header.Get("X-Evil") != "" || strings.Contains(string(r.Body), "script") || strings.Contains(strings.Join(r.Header.Values("Www-Authenticate"), ""), "script") {
+			if r.Header.Get("X-Evil") != "" || strings.Contains(string(r.Body), "<script") || strings.Contains(strings.Join(r.Header.Values("Www-Authenticate"), ""), "<script") {
 				c.Errorf("%s is repeated in the answer", name)
 			}
 		}

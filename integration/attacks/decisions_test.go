@@ -36,10 +36,19 @@ var decisions = map[string]string{
 	"U11": "Entries are (thumbprint, jti), without htu: a client that uses a jti twice is refused, as in G20.",
 	"L17": "The other spelling is refused before the replay is noticed: base64url has one spelling here.",
 
+	"S02": "As a token it is a malformed token, as a proof a malformed proof; neither is decrypted.",
+	"S03": "As a token it is a malformed token, as a proof a malformed proof; neither is inflated.",
+	"S04": "As a token it is a malformed token, as a proof a malformed proof; neither is decrypted.",
+	"S05": "As a token it is too large a token, as a proof too large a proof; sizes come before everything else.",
+	"S08": "A header section beyond the limit of Caddy is its own 431; what is within is too large a proof.",
+
 	// Who answers.
+	"A28": "The verifier has let the head pass before the body is read; the proxy then cannot read it to its end and says 502. What hides in the framing is not served.",
+	"D63": "The origin is fixed by configuration; where Host has to choose among several, 421.",
+	"R13": "A blank in :path is read as %20, which the proof does not name.",
+	"R50": "Such a name is none of our public URLs. With one public URL, Host is not looked at.",
 	"E13": "CONNECT in authority form has no path; htu of the proof cannot name it.",
 	"R08": "Of a list the value of the nearest proxy counts, as in reverse_proxy; a proof for another host is refused.",
-	"R11": "HTTP/2: the authority alone counts, also toward the upstream; a Host field beside it is dropped. An authority that is none of ours is 421.",
 	"R43": "dpop stands in the proxy itself. Method and URI are always the request's own, so nobody can lend it another's by header.",
 	"R44": "A configuration with a fault is not loaded, and the one before goes on: the request meets the guard as before.",
 	"U05": "A configuration with a fault is not loaded, and the one before goes on: the request meets the guard as before.",

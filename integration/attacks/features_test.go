@@ -19,7 +19,6 @@ func nonceProfile(b *builder) {
 	b.site(site{name: "b", issuer: i, tokens: true, origin: originB},
 		dpop("", strings.Replace(ref, "public_url "+origin, "public_url "+originB, 1)+"\n\t\tnonce required"), toUpstream())
 	b.site(site{name: "mixed", issuer: i, tokens: true}, dpop("", ref+"\n\t\tnonce required\n\t\tbearer allow"), toUpstream())
-	b.warm = nil // the first accepted request needs a nonce; cases fetch one
 }
 
 // dyingNonceProfile has nonces of the shortest life.
@@ -27,7 +26,6 @@ func dyingNonceProfile(b *builder) {
 	i := testkit.NewIssuer("dying")
 	ref := strings.Replace(reference(i), "clock_skew 10s", "clock_skew 1s", 1)
 	b.site(site{name: "nonce", issuer: i, tokens: true}, dpop("", ref+"\n\t\tnonce required {\n\t\t\tlifetime 10s\n\t\t}"), toUpstream())
-	b.warm = nil
 }
 
 // endpointProfile is a token endpoint behind Caddy: proofs without tokens.
@@ -37,12 +35,14 @@ func endpointProfile(b *builder) {
 	b.site(site{name: "token", issuer: i, origin: "https://as.example.test"}, dpop("", options), toUpstream())
 }
 
+// clientSecret is given to the processes in their environment, as the documentation
+// says, so that it stands in no configuration.
 const clientSecret = "a-client-secret-that-must-stay-secret"
 
 // introspection is a dpop block that introspects tokens at an issuer.
 func introspection(i *testkit.Issuer, ttl, more string) string {
 	return "introspection " + i.URL + testkit.PathIntrospect + " {\n\t\t\tissuer " + i.URL + "\n\t\t\taudience " + audience +
-		"\n\t\t\tclient_id rs\n\t\t\tclient_secret " + clientSecret + "\n\t\t\tcache_ttl " + ttl + more + "\n\t\t}\n\t\tpublic_url " +
+		"\n\t\t\tclient_id rs\n\t\t\tclient_secret {env.DPOP_TEST_SECRET}\n\t\t\tcache_ttl " + ttl + more + "\n\t\t}\n\t\tpublic_url " +
 		origin + referenceProofs + memoryReplay
 }
 
@@ -95,7 +95,7 @@ func metaProfile(b *builder) {
 	b.site(site{name: "ref", issuer: i, tokens: true}, dpop("", reference(i)+"\n\t\tmetadata"), toUpstream())
 	b.site(site{name: "path", issuer: i, tokens: true}, "dpop_metadata", "handle /api/* {\n\t"+
 		dpop("", strings.Replace(reference(i), "public_url "+origin, "public_url https://p.example.test", 1)+
-			"\n\t\tmetadata /.well-known/oauth-protected-resource/api")+"\n\t"+toUpstream()+"\n\t}").origin = "https://p.example.test"
+			"\n\t\tmetadata /api")+"\n\t"+toUpstream()+"\n\t}").origin = "https://p.example.test"
 }
 
 // smallProfile has a store that is soon full.

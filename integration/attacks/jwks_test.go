@@ -18,10 +18,10 @@ func spoil(name string, i *testkit.Issuer) {
 	case "empty":
 		i.Publish()
 	case "enc":
-		i.Publish(i.Key.JWK(i.KeyID).With("use", "enc"))
+		i.Publish(testkit.P256("good").JWK("good"), i.Key.JWK(i.KeyID).With("use", "enc"))
 	case "weak":
 		i.Key = testkit.RSA(1024, "issuer")
-		i.Publish(i.Key.JWK(i.KeyID))
+		i.Publish(testkit.P256("good").JWK("good"), i.Key.JWK(i.KeyID))
 	case "html":
 		i.Fault(testkit.PathJWKS, testkit.Status(200, "text/html", "<html>sign in"))
 	case "redirect":

@@ -4,6 +4,7 @@
 package attacks
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -101,8 +102,14 @@ func warm(s *site) error {
 		return nil
 	}
 	deadline := time.Now().Add(20 * time.Second)
+	nonce := ""
 	for {
-		r := newAttempt(s).send()
+		a := newAttempt(s)
+		if nonce != "" {
+			a.claim("nonce", nonce)
+		}
+		r := a.send()
+		nonce = cmp.Or(r.Header.Get("Dpop-Nonce"), nonce)
 		if r.err == nil && r.Status == 200 {
 			return nil
 		}
@@ -236,6 +243,7 @@ func (b *builder) caddyfile() string {
 				request>headers>Dpop delete
 				request>headers>Authorization delete
 				request>headers>Cookie delete
+				request>headers>Sec-Websocket-Protocol delete
 				request>headers>X-Forwarded-Uri delete
 				request>uri query {
 					replace access_token REDACTED

@@ -5,6 +5,7 @@ package attacks
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -114,24 +115,29 @@ var _ = add(cases{
 		c.must(b, wrongHost)
 	}),
 	"R11": func(c *run) {
-		send := func(site, authority, host, htu string, w want) {
+		send := func(site, authority, host, htu string) {
 			c.Helper()
 			a := newAttempt(c.site(site))
 			a.htu(htu + "/api/items")
 			r := a.sendH2(replaced(":authority", authority, "host", host))
-			r.check(c, w)
-			for _, h := range r.hits {
-				if h.Host == "evil.example" {
-					c.Error("the upstream got the other name")
-				}
+			// Go's HTTP/2 takes the two names for a malformed request and resets the stream
+			// (RFC 9113, section 8.1.1), which stands for 400.
+			if !errors.Is(r.err, errReset) && r.Status != 400 || len(r.hits) != 0 {
+				c.Errorf("authority %s and host %s: %d, %v", authority, host, r.Status, r.err)
 			}
 		}
-		c.answered(wrongHost)
-		send("main/hosts", "evil.example", "api.example.test", origin, wrongHost)
-		send("main/hosts", "evil.example", "api.example.test", evil, wrongHost)
-		c.answered(accepted)
-		send("main/hosts", "api.example.test", "evil.example", origin, accepted) // host is dropped
-		send("main/hosts", "api.example.test", "evil.example", evil, htuMismatch)
+		c.answered(caddyRefuses)
+		for _, site := range []string{"main/ref", "main/hosts", "tls/api"} {
+			for _, htu := range []string{origin, evil} {
+				send(site, "evil.example", "api.example.test", htu)
+				send(site, "api.example.test", "evil.example", htu)
+			}
+		}
+		for site, w := range map[string]want{"main/hosts": wrongHost, "main/ref": htuMismatch} {
+			a := newAttempt(c.site(site)) // the authority alone
+			a.htu(evil + "/api/items")
+			a.sendH2(replaced(":authority", "evil.example")).check(c, w)
+		}
 	},
 	"R12": func(c *run) {
 		a := newAttempt(c.site("main/hosts"))
@@ -139,7 +145,7 @@ var _ = add(cases{
 		a.sendH2(replaced(":authority", "", "host", "api.example.test")).check(c, accepted)
 	},
 	"R13": func(c *run) {
-		for _, path := range []string{"api/items", "*x", "/api /items", "/api/items\x00", "http:"} {
+		for _, path := range []string{"api/items", "*x", "/api/items\x00", "http:"} {
 			a := c.attempt()
 			r := a.sendH2(replaced(":path", path))
 			if r.err == nil && (r.Status != 400 || len(r.hits) != 0) {
@@ -147,6 +153,9 @@ var _ = add(cases{
 			}
 		}
 		c.answered(caddyRefuses)
+		c.answered(htuMismatch)
+		b := c.attempt() // a blank is read as %20, which the proof does not name
+		b.sendH2(replaced(":path", "/api /items")).check(c, htuMismatch)
 		a := c.attempt()
 		r := a.sendH2(replaced(":path", evil+"/api/items"))
 		if r.err == nil && r.Status == 200 && (len(r.hits) != 1 || r.hits[0].URI != "/api/items") {
@@ -346,12 +355,14 @@ var _ = add(cases{
 		}
 	},
 	"R50": func(c *run) {
-		for _, host := range []string{"api%2Eexample.test", "api.example.test%00", "%61pi.example.test"} {
-			c.variant(host, caddyRefuses, func(a *attempt) { a.host = host })
+		for _, host := range []string{"api%2Eexample.test", "api.example.test%00", "%61pi.example.test", "api.example.test."} {
+			a := newAttempt(c.site("main/hosts"))
+			a.host = host
+			c.expect(a, wrongHost)
+			b := c.attempt() // one public URL: Host is not looked at
+			b.host = host
+			c.must(b, accepted)
 		}
-		a := newAttempt(c.site("main/hosts"))
-		a.host = "api.example.test."
-		c.must(a, wrongHost)
 	},
 })
 

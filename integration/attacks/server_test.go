@@ -75,7 +75,8 @@ func (s *server) start() error {
 	}
 	cmd := exec.Command(caddyBinary, "run", "--config", file, "--adapter", "caddyfile")
 	cmd.Dir = s.dir
-	cmd.Env = append(os.Environ(), "HOME="+s.dir, "XDG_DATA_HOME="+s.dir, "XDG_CONFIG_HOME="+s.dir)
+	cmd.Env = append(os.Environ(), "HOME="+s.dir, "XDG_DATA_HOME="+s.dir, "XDG_CONFIG_HOME="+s.dir,
+		"DPOP_TEST_SECRET="+clientSecret, "GODEBUG=http2xconnect=1")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return err

@@ -65,7 +65,7 @@ func mainProfile(b *builder) {
 	// Upstreams that fail.
 	b.site(site{name: "down", issuer: i, tokens: true, audience: audience}, dpop("", ref), "reverse_proxy "+lateAddress+" {\n\t\tlb_try_duration 0s\n\t}")
 	b.site(site{name: "flaky", issuer: i, tokens: true}, dpop("", ref), "reverse_proxy "+deadAddress+" "+backend.address+
-		" {\n\t\tlb_policy first\n\t\tlb_try_duration 3s\n\t\tlb_try_interval 10ms\n\t}")
+		" {\n\t\tlb_policy first\n\t\tfail_duration 5s\n\t\tlb_try_duration 3s\n\t\tlb_try_interval 10ms\n\t}")
 	b.site(site{name: "redirect", issuer: i, tokens: true}, "redir https://api.example.test{path} 308")
 }
 

@@ -160,7 +160,7 @@ var _ = add(cases{
 		"theirs first": func(a *attempt) { a.first = []testkit.Field{{Name: "Host", Value: "evil.example"}} },
 		"the same":     func(a *attempt) { a.field("Host", a.host) },
 	}),
-	"D62": at("main/hosts", one(wrongHost, func(a *attempt) { a.host = " " })),
+	"D62": all(hostOf(caddyRefuses, " "), hostOf(caddyRefuses, "\t")),
 	"D63": func(c *run) {
 		old := func(a *attempt) { a.host = ""; a.version = "HTTP/1.0"; a.field("Connection", "close") }
 		one(accepted, old)(c) // the origin is fixed by configuration
