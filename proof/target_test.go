@@ -23,7 +23,7 @@ func TestParseOrigin(t *testing.T) {
 		{name: "case", uri: "HTTP://API.example.COM", want: "http://api.example.com", scheme: "http", host: "api.example.com"},
 		{name: "default port", uri: "https://api.example.com:443", want: "https://api.example.com", scheme: "https", host: "api.example.com"},
 		{name: "empty port", uri: "http://api.example.com:", want: "http://api.example.com", scheme: "http", host: "api.example.com"},
-		{name: "port", uri: "http://localhost:8080", want: "http://localhost:8080", scheme: "http", host: "localhost:8080"},
+		{name: "port", uri: "http://LocalHost:8080", want: "http://localhost:8080", scheme: "http", host: "localhost:8080"},
 		{name: "base", uri: "https://a.example/v1", want: "https://a.example/v1", scheme: "https", host: "a.example", path: "/v1"},
 		{name: "base with slash", uri: "https://a.example/v1/x/", want: "https://a.example/v1/x", scheme: "https", host: "a.example", path: "/v1/x"},
 		{name: "base with dots", uri: "https://a.example/v1/../x", want: "https://a.example/x", scheme: "https", host: "a.example", path: "/x"},

@@ -90,6 +90,15 @@ func jsonVectors() *set {
 	s.add("escapes in values", "accept", "", plain().claim("htm", `"\u0047ET"`).
 		claim("htu", `"https:\/\/api.example.test\/api\/items"`), "K34")
 	s.add("numbers nobody reads", "accept", "", plain().claim("a", "1e999999999").claim("b", strings.Repeat("9", 1000)), "K33")
+	members := func(n int) draft { // in the payload, nested in one member
+		var inner object
+		for i := range n - len(plain().claims) - 1 {
+			inner = append(inner, member{strings.Repeat("a", i+1), "0"})
+		}
+		return claims(plain().claims.also("a", inner.text()).text())
+	}
+	s.add("as many members as allowed", "accept", "64 names in objects that are open at one time.", members(64))
+	s.add("one member too many", "claims_invalid", "", members(65))
 	s.add("white space", "accept", "", claims(strings.ReplaceAll(strings.ReplaceAll(c, ",", " ,\t\r\n"), `":`, `" : `)))
 	s.add("nested as deep as allowed", "accept", "", plain().claim("a", strings.Repeat("[", 15)+strings.Repeat("]", 15)))
 	s.add("same name in different objects", "accept", "", plain().claim("a", `{"htm":1,"b":{"htm":2,"HTM":3}}`))

@@ -104,6 +104,7 @@ func jwkVectors() *set {
 	s.add("long s in use", "jwk_invalid", "", change(`u\u017fe`, `"enc"`), "J42")
 	s.add("duplicate x", "header_invalid", "", plain().jwk(right.also("x", quote(x))))
 	s.add("x5c of another key", "jwk_invalid", "Not even a certificate.", change("x5c", `["AAAA"]`), "J47")
+	s.add("x5t of a wrong length", "jwk_invalid", "A certificate's hash that cannot be one.", change("x5t", `"AAAA"`), "J47")
 	s.add("jku and x5u inside", "accept", "Never fetched.",
 		plain().jwk(right.with("jku", `"https://canary.example/jwks"`).with("x5u", `"https://canary.example/cert"`)), "J48")
 

@@ -50,6 +50,9 @@ func signatureVectors() *set {
 	s.add("signature in ASN.1", "signature_invalid", "", plain().signedAs(func(sig []byte) []byte {
 		return append([]byte{0x30, 0x44, 0x02, 0x20}, append(append(sig[:32:32], 0x02, 0x20), sig[32:]...)...)
 	}), "I26")
+	s.add("r and s with a leading zero octet each", "signature_invalid", "The same numbers on 66 bytes.", plain().signedAs(func(sig []byte) []byte {
+		return append(append([]byte{0}, sig[:32]...), append([]byte{0}, sig[32:]...)...)
+	}), "I26")
 	for name, h := range map[string]crypto.Hash{"SHA-384": crypto.SHA384, "SHA-1": crypto.SHA1} {
 		d := plain()
 		d.sign = func(input string) []byte { return p256.signHash(h, input) }
