@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"unicode"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -105,6 +106,9 @@ func claimText(value any) string {
 	case nil:
 		return ""
 	case string:
+		if strings.ContainsFunc(v, unicode.IsControl) {
+			return jsonText(v) // fit for a header field, and still one of a kind
+		}
 		return v
 	case json.Number:
 		return v.String()
@@ -112,7 +116,7 @@ func claimText(value any) string {
 		words := make([]string, 0, len(v))
 		for _, element := range v {
 			word, ok := element.(string)
-			if !ok {
+			if !ok || strings.ContainsFunc(word, unicode.IsControl) {
 				return jsonText(v)
 			}
 			words = append(words, word)

@@ -57,6 +57,7 @@ func (h *Handler) refuse(w http.ResponseWriter, c *check, err error) error {
 	reason := h.report(c, err)
 	answer := h.answer(reason)
 
+	answerAtOnce(w, c.r)
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	switch answer.status {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"unicode"
 	"sync"
 	"time"
 
@@ -104,11 +105,11 @@ func (c *Claims) set(name string, v strictjson.Value) error {
 	var ok bool
 	switch name {
 	case "iss":
-		c.Issuer, ok = v.Text()
+		c.Issuer, ok = identifier(v)
 	case "sub":
-		c.Subject, ok = v.Text()
+		c.Subject, ok = identifier(v)
 	case "client_id":
-		c.ClientID, ok = v.Text()
+		c.ClientID, ok = identifier(v)
 	case "jti":
 		c.id, ok = v.Text()
 	case "aud":
@@ -127,9 +128,16 @@ func (c *Claims) set(name string, v strictjson.Value) error {
 		return nil
 	}
 	if !ok {
-		return errors.New(name + " is of the wrong type")
+		return errors.New(name + " is of the wrong type or has control characters")
 	}
 	return nil
+}
+
+// identifier reads a string without control characters: what names somebody ends up
+// in header fields and logs, and leaving characters out could make two of them one.
+func identifier(v strictjson.Value) (string, bool) {
+	text, ok := v.Text()
+	return text, ok && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
 // parseAudience reads a string or an array of strings (RFC 7519, section 4.1.3).
@@ -141,7 +149,7 @@ func parseAudience(v strictjson.Value) ([]string, bool) {
 }
 
 func parseScope(v strictjson.Value) ([]string, bool) {
-	if scope, ok := v.Text(); ok {
+	if scope, ok := identifier(v); ok {
 		return strings.FieldsFunc(scope, func(r rune) bool { return r == ' ' }), true
 	}
 	return v.Strings()
