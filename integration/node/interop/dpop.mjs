@@ -1,0 +1,12 @@
+// SPDX-FileCopyrightText: The caddy-dpop authors
+// SPDX-License-Identifier: Apache-2.0
+
+// dpop: makes proofs and nothing else.
+
+import { generateKeyPair, generateProof } from 'dpop'
+import { drive, newName, signer } from './client.mjs'
+
+await drive(async () => {
+  const keys = await generateKeyPair(newName)
+  return signer((method, url, token, nonce) => generateProof(keys, url, method, nonce, token))
+})
