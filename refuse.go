@@ -75,6 +75,15 @@ func (h *Handler) refuse(w http.ResponseWriter, c *check, err error) error {
 	return caddyhttp.Error(answer.status, err)
 }
 
+// answerAtOnce keeps net/http from waiting for the request's body, which
+// nobody will read, before it sends the refusal.
+func answerAtOnce(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 && r.ContentLength != 0 {
+		// What cannot do it is no HTTP/1 connection of net/http.
+		_ = http.NewResponseController(w).EnableFullDuplex()
+	}
+}
+
 // answer is what the tables say.
 func (h *Handler) answer(reason Reason) refusal {
 	if h.nonces != nil {

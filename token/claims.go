@@ -8,9 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
-	"unicode"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/caddy-dpop/caddy-dpop/internal/strictjson"
 )
