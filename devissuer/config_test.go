@@ -187,7 +187,7 @@ func TestRoutes(t *testing.T) {
 func TestDemoPageKeepsItsPolicy(t *testing.T) {
 	h, _ := newHandler(t, &Handler{DemoPage: true})
 	for name, contentType := range map[string]string{
-		"": "text/html; charset=utf-8", "demo.css": "text/css; charset=utf-8", "demo.js": "text/javascript; charset=utf-8",
+		"": "text/html; charset=utf-8", "base.css": "text/css; charset=utf-8", "demo.css": "text/css; charset=utf-8", "demo.js": "text/javascript; charset=utf-8",
 		"dpop.js": "text/javascript; charset=utf-8", "metrics.js": "text/javascript; charset=utf-8", "demo.svg": "image/svg+xml",
 	} {
 		w := serve(t, h, httptest.NewRequest(http.MethodGet, "/"+name, nil))
