@@ -35,7 +35,8 @@ func runAll(m *testing.M) int {
 	_ = flag.Set("test.parallel", "12")
 	start := time.Now()
 	code := m.Run()
-	failures := stopAll()
+	stopAll()
+	failures := problems
 	for _, h := range backend.strangers() {
 		failures = append(failures, fmt.Sprintf("a request that nobody sent reached the upstream: %s %s", h.Method, h.URI))
 	}

@@ -30,26 +30,32 @@ type profile struct {
 	server *server
 }
 
-var profiles = map[string]*profile{
-	"main":       {build: mainProfile},
-	"mixed":      {build: mixedProfile},
-	"proxy":      {build: proxyProfile},
-	"tls":        {build: tlsProfile},
-	"short":      {build: shortProfile},
-	"nonce":      {build: nonceProfile},
-	"dying":      {build: dyingNonceProfile},
-	"endpoint":   {build: endpointProfile},
-	"introspect": {build: introspectProfile},
-	"jwks":       {build: jwksProfile},
-	"cors":       {build: corsProfile},
-	"meta":       {build: metaProfile},
-	"small":      {build: smallProfile},
-	"node1":      {build: func(b *builder) { nodeProfile(b) }},
-	"node2":      {build: func(b *builder) { nodeProfile(b) }},
-	"restart":    {build: restartProfile},
-	"nonces":     {build: restartProfile},
-	"memory":     {build: memoryRestartProfile},
-	"reload":     {build: reloadProfile},
+var profiles = newProfiles()
+
+// newProfiles makes them all, none of them started.
+func newProfiles() map[string]*profile {
+	return map[string]*profile{
+		"main":       {build: mainProfile},
+		"mixed":      {build: mixedProfile},
+		"proxy":      {build: proxyProfile},
+		"tls":        {build: tlsProfile},
+		"short":      {build: shortProfile},
+		"nonce":      {build: nonceProfile},
+		"dying":      {build: dyingNonceProfile},
+		"endpoint":   {build: endpointProfile},
+		"introspect": {build: introspectProfile},
+		"jwks":       {build: jwksProfile},
+		"cors":       {build: corsProfile},
+		"meta":       {build: metaProfile},
+		"small":      {build: smallProfile},
+		"node1":      {build: func(b *builder) { nodeProfile(b) }},
+		"node2":      {build: func(b *builder) { nodeProfile(b) }},
+		"restart":    {build: restartProfile},
+		"nonces":     {build: restartProfile},
+		"memory":     {build: memoryRestartProfile},
+		"reload":     {build: reloadProfile},
+		"admin":      {build: adminProfile},
+	}
 }
 
 // findSite starts the profile's process when it is the first to ask.
@@ -255,8 +261,11 @@ func (b *builder) caddyfile() string {
 	` + strings.TrimSpace(b.global) + "\n" + dpop + "}\n" + b.text.String()
 }
 
-// stopAll ends every process and reports what their logs should not hold.
-func stopAll() (failures []string) {
+// problems are what logs held that they should not, of processes that were stopped.
+var problems []string
+
+// stopAll ends every process and looks what their logs should not hold.
+func stopAll() {
 	for _, name := range sortedKeys(profiles) {
 		s := profiles[name].server
 		if s == nil {
@@ -265,17 +274,17 @@ func stopAll() (failures []string) {
 		s.stop()
 		s.log.mu.Lock()
 		for _, l := range s.log.leaks {
-			failures = append(failures, fmt.Sprintf("the log of %s holds %s", name, l))
+			problems = append(problems, fmt.Sprintf("the log of %s holds %s", name, l))
 		}
 		for _, l := range s.log.bad {
-			failures = append(failures, fmt.Sprintf("the log of %s: %s", name, l))
+			problems = append(problems, fmt.Sprintf("the log of %s: %s", name, l))
 		}
 		s.log.mu.Unlock()
 		if profiles[name].err == nil && keepLogs != "" {
 			_ = os.WriteFile(filepath.Join(keepLogs, name+".log"), []byte(s.log.tail(keptLines)), 0o600)
 		}
 	}
-	return failures
+	profiles = newProfiles()
 }
 
 // keepLogs names a directory to leave the logs in, for whoever looks for a fault.

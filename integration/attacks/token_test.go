@@ -233,9 +233,10 @@ var _ = add(cases{
 			if r.Status == 503 {
 				w = unavailable("keys_not_refreshed")
 			}
-			c.answered(w)
 			r.check(c, w)
 		}
+		c.answered(badToken("token_key_unknown"))
+		c.answered(unavailable("keys_not_refreshed"))
 	})),
 	"N45": func(c *run) {
 		for _, token := range []string{testkit.NewID(), "a.b", "a.b.c.d", "2YotnFZFEjr1zCsicMWpAA", "~", "..", "a.b.c"} {
