@@ -102,6 +102,7 @@ func jsonVectors() *set {
 	s.add("white space", "accept", "", claims(strings.ReplaceAll(strings.ReplaceAll(c, ",", " ,\t\r\n"), `":`, `" : `)))
 	s.add("nested as deep as allowed", "accept", "", plain().claim("a", strings.Repeat("[", 15)+strings.Repeat("]", 15)))
 	s.add("same name in different objects", "accept", "", plain().claim("a", `{"htm":1,"b":{"htm":2,"HTM":3}}`))
+	s.add("same names in an object before", "accept", "", claims(plain().claims.first("a", plain().claims.text()).text()))
 	s.add("surrogate pair", "accept", "", plain().claim("jti", `"\ud83d\ude00"`))
 	return s
 }

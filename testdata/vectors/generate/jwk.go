@@ -80,6 +80,8 @@ func jwkVectors() *set {
 		with("x", quote(base64.RawStdEncoding.EncodeToString(standard.x))).with("y", quote(base64.RawStdEncoding.EncodeToString(standard.y)))), "J23")
 	for name, c := range map[string]string{"line feed": `\n`, "carriage return": `\r`, "tab": `\t`, "blank": " "} {
 		s.add(name+" in x", "jwk_invalid", "", change("x", quote(x[:9]+c+x[9:])), "J25")
+		ed := encode(edKey.public())
+		s.add("Ed25519: "+name+" in x", "jwk_invalid", "", valid(edKey).jwk(okp.with("x", quote(ed[:9]+c+ed[9:]))), "J25")
 	}
 	s.add("line feed in x in place of a character", "jwk_invalid", "", change("x", quote(x[:42]+`\n`)), "J25")
 	s.add("x escaped", "accept", "The text is what counts, not how JSON spells it.", change("x", quote(`\u00`+hex.EncodeToString([]byte{x[0]})+x[1:])))

@@ -48,7 +48,10 @@ func rsaVectors() *set {
 	prime := valid(primeModulus(2048, "RS256"))
 	s.add("modulus a prime, bad signature", "signature_invalid", "", prime.signedAs(func(sig []byte) []byte { sig[9] ^= 1; return sig }), "J35")
 	s.add("modulus with a leading zero", "jwk_invalid", "", change("n", quote(encode(append([]byte{0}, base.n.Bytes()...)))))
-	s.add("stray bits in n", "jwk_invalid", "", change("n", quote(respell(encode(base.n.Bytes())))), "J24")
+	n := encode(base.n.Bytes())
+	s.add("line feed in n", "jwk_invalid", "", change("n", quote(n[:9]+`\n`+n[9:])), "J25")
+	s.add("carriage return in e", "jwk_invalid", "", change("e", `"AQ\rAB"`), "J25")
+	s.add("stray bits in n", "jwk_invalid", "", change("n", quote(respell(n))), "J24")
 
 	full := base.jwk()
 	phi := func(p *big.Int) *big.Int { return new(big.Int).Sub(p, big.NewInt(1)) }
