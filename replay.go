@@ -60,6 +60,7 @@ func acquireTable(held *[]string, p replay.Params) (*pooledTable, error) {
 	if err != nil {
 		return nil, err
 	}
+	table.SetLimits(p.MaxEntries, p.MaxPerKey)
 	return table, nil
 }
 

@@ -37,7 +37,7 @@ func (t *Table) insertRemote(s *shard, hash uint64, e slot, now int64) error {
 		raise(&t.horizon, t.second(e.tick())) // not noted is dropped
 		return nil
 	}
-	if t.count.Add(1) > int64(t.config.MaxEntries) {
+	if t.count.Add(1) > t.maxEntries.Load() {
 		t.count.Add(-1)
 		return ErrFull
 	}

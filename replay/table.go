@@ -53,6 +53,8 @@ type Table struct {
 	owners  owners
 	shards  []shard
 
+	maxEntries, maxPerKey atomic.Int64 // see SetLimits
+
 	count   atomic.Int64 // entries, never above MaxEntries
 	bytes   atomic.Int64
 	horizon atomic.Int64 // mark: the latest expiry among entries dropped so far
@@ -83,12 +85,26 @@ func NewTable(config TableConfig) *Table {
 		// About a thousand entries per shard at the limit.
 		shards: make([]shard, min(1<<bits.Len(uint(config.MaxEntries/1024)), 1<<16)),
 	}
+	t.SetLimits(config.MaxEntries, config.MaxPerKey)
 	t.born = t.now()
 	t.epoch = t.born - 1<<29 // ticks reach 17 years to either side
 	t.horizon.Store(t.epoch)
 	t.newest.Store(t.epoch)
 	t.bytes.Store(int64(len(t.shards)) * int64(unsafe.Sizeof(shard{})))
 	return t
+}
+
+// SetLimits changes [TableConfig.MaxEntries] and [TableConfig.MaxPerKey]; zero means their defaults. A lower limit
+// forgets nothing: it refuses until enough has expired.
+func (t *Table) SetLimits(maxEntries, maxPerKey int) {
+	if maxEntries <= 0 {
+		maxEntries = DefaultMaxEntries
+	}
+	if maxPerKey <= 0 {
+		maxPerKey = DefaultMaxPerKey
+	}
+	t.maxEntries.Store(int64(maxEntries))
+	t.maxPerKey.Store(int64(maxPerKey))
 }
 
 // SetWindow implements [Store].
@@ -110,7 +126,7 @@ func (t *Table) Stats() Stats {
 	return Stats{
 		Kind:       "memory",
 		Entries:    int(t.count.Load()),
-		MaxEntries: t.config.MaxEntries,
+		MaxEntries: int(t.maxEntries.Load()),
 		Bytes:      int(t.bytes.Load()) + t.owners.bytes(),
 		CutOff:     time.Unix(t.born, 0),
 		Nodes:      1,
@@ -166,11 +182,11 @@ func (t *Table) insert(s *shard, hash uint64, e slot, check, now int64) error {
 	if check <= now || check <= t.horizon.Load() {
 		return ErrTooOld
 	}
-	if t.count.Add(1) > int64(t.config.MaxEntries) {
+	if t.count.Add(1) > t.maxEntries.Load() {
 		t.count.Add(-1)
 		return ErrFull
 	}
-	if !t.owners.reserve(e.owner, t.config.MaxPerKey) {
+	if !t.owners.reserve(e.owner, int(t.maxPerKey.Load())) {
 		t.count.Add(-1)
 		return ErrOwnerFull
 	}
@@ -235,7 +251,7 @@ func (t *Table) reclaim(now int64) bool {
 	t.reclaiming.Lock()
 	defer t.reclaiming.Unlock()
 	if t.reclaimed == now {
-		return int(t.count.Load()) < t.config.MaxEntries
+		return t.count.Load() < t.maxEntries.Load()
 	}
 	t.reclaimed = now
 	for i := range t.shards {

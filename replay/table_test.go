@@ -174,3 +174,31 @@ func TestTableIsAtomic(t *testing.T) {
 		t.Fatalf("%d entries, want %d", got, proofs)
 	}
 }
+
+// TestSetLimits lowers and raises the limits of a table in use.
+func TestSetLimits(t *testing.T) {
+	clock := newTestClock()
+	table := newTestTable(clock, TableConfig{MaxEntries: 100, MaxPerKey: 2})
+	claim := func(jti string) error {
+		return table.Claim(t.Context(), Claim{ID: NewID("key", jti), Owner: NewOwner("key"), IssuedAt: clock.Now().Unix()})
+	}
+	steps := []struct {
+		jti                   string
+		maxEntries, maxPerKey int
+		want                  error
+	}{
+		{"a", 100, 2, nil},
+		{"b", 100, 2, nil},
+		{"c", 100, 2, ErrOwnerFull},
+		{"c", 100, 3, nil},
+		{"d", 3, 10, ErrFull},
+		{"a", 1, 1, ErrReplayed},
+		{"d", 4, 10, nil},
+	}
+	for _, step := range steps {
+		table.SetLimits(step.maxEntries, step.maxPerKey)
+		if err := claim(step.jti); !errors.Is(err, step.want) {
+			t.Errorf("claim of %s with limits %d and %d: %v, want %v", step.jti, step.maxEntries, step.maxPerKey, err, step.want)
+		}
+	}
+}
