@@ -40,6 +40,7 @@ func startCaddy(t *testing.T, text string) *caddy {
 	persist_config off
 	default_bind 127.0.0.1
 	skip_install_trust
+	auto_https disable_redirects
 	storage file_system {DIR}/storage
 `
 	text = strings.TrimSpace(text)
