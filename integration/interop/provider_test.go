@@ -13,16 +13,17 @@ import (
 	"testing"
 )
 
-// startProvider runs oidc-provider until the test ends and returns its issuer identifier.
-func startProvider(t *testing.T, env ...string) string {
+// startProvider runs oidc-provider until the test ends and returns its issuer identifier
+// and what it writes.
+func startProvider(t *testing.T, env ...string) (issuer string, log *lines) {
 	t.Helper()
 	cmd := exec.Command(needNode(t), filepath.Join("interop", "provider.mjs"))
 	cmd.Dir = nodeDir
 	cmd.Env = append(append(os.Environ(), "CLIENT_SECRET="+clientSecret), env...)
-	log := new(lines)
+	log = new(lines)
 	const ready = "provider serves "
 	startProcess(t, cmd, log, ready)
-	return strings.TrimPrefix(log.find(ready), ready)
+	return strings.TrimPrefix(log.find(ready), ready), log
 }
 
 // withExpired adds what only an authorization server that issues expired tokens can show.
@@ -41,7 +42,7 @@ var providerClients = []client{clients[0], clients[1]}
 func TestProvider(t *testing.T) {
 	for _, nonces := range []string{"off", "required"} {
 		t.Run("nonces "+nonces, func(t *testing.T) {
-			issuer := startProvider(t, "NONCE="+nonces)
+			issuer, _ := startProvider(t, "NONCE="+nonces)
 			s := startStand(t, issuer, audience, fmt.Sprintf("issuer %s\naudience %s", issuer, audience))
 			s.tryProviderClients(t, "JWT, nonces "+nonces, withExpired(without(standardCalls(), "no ath")), "ES256", "EdDSA", "PS256", "RS256")
 			t.Run("bearer token", s.tryUnboundToken)

@@ -43,7 +43,7 @@ func TestRotation(t *testing.T) {
 		})
 	})
 	t.Run("oidc-provider", func(t *testing.T) {
-		issuer := startProvider(t, "NONCE=off")
+		issuer, _ := startProvider(t, "NONCE=off")
 		s := startStand(t, issuer, audience, fmt.Sprintf("issuer %s\naudience %s", issuer, audience))
 		s.rotateUnderLoad(t, func(signer *proof.Signer) string { return s.token(t, signer) }, func() {
 			res, err := http.Post(issuer+"/test/rotate", "", nil)

@@ -2,9 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // oidc-provider as authorization server on a loopback port. The environment says how:
-// NONCE (off, required) what proofs at its own endpoints need, RESOURCE_SERVER_KEYS the
-// JWK set of the resource server that authenticates with private_key_jwt. It prints its
-// issuer identifier when it serves; POST /test/rotate gives it a new signing key.
+// NONCE (off, required) what proofs at its own endpoints need, SIGNED_INTROSPECTION (on)
+// whether it signs its answers about tokens, RESOURCE_SERVER_KEYS the JWK set of the
+// resource server that authenticates with private_key_jwt. It prints its
+// issuer identifier when it serves, and the kind of each introspection answer; POST /test/rotate gives it a new signing key.
 
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
@@ -15,6 +16,7 @@ const { Provider } = await import('oidc-provider')
 
 const secret = process.env.CLIENT_SECRET
 const nonceSecret = randomBytes(32)
+const signed = process.env.SIGNED_INTROSPECTION === 'on'
 const keys = []
 
 function client(client_id, more) {
@@ -34,7 +36,6 @@ const clients = [
   client('client'),
   client('rs-basic'),
   client('rs-post', { token_endpoint_auth_method: 'client_secret_post' }),
-  client('rs-signed'),
   client('rs-jwt', {
     client_secret: undefined,
     token_endpoint_auth_method: 'private_key_jwt',
@@ -52,15 +53,19 @@ function resourceServer(resource) {
 
 const configuration = () => ({
   clients,
-  clientDefaults: { id_token_signed_response_alg: 'ES256', introspection_signed_response_alg: 'ES256' },
+  clientDefaults: {
+    id_token_signed_response_alg: 'ES256',
+    ...(signed && { introspection_signed_response_alg: 'ES256' }),
+  },
   jwks: { keys },
   scopes: ['read', 'past'],
   enabledJWA: { dPoPSigningAlgValues: ['ES256', 'Ed25519', 'EdDSA', 'PS256', 'RS256'] },
+  clientBasedCORS: () => true,
   features: {
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
     introspection: { enabled: true, allowedPolicy: async () => true },
-    jwtIntrospection: { enabled: true },
+    jwtIntrospection: { enabled: signed },
     revocation: { enabled: true, allowedPolicy: async () => true },
     dPoP: { enabled: true, nonceSecret, requireNonce: () => process.env.NONCE === 'required' },
     resourceIndicators: {
@@ -121,6 +126,9 @@ const server = createServer(async (req, res) => {
     await addKey(issuer)
     res.end()
     return
+  }
+  if (req.url === '/token/introspection') {
+    res.once('finish', () => console.log(`answered ${res.statusCode} ${res.getHeader('content-type')}`))
   }
   handler(req, res)
 })
