@@ -27,6 +27,7 @@ const audience = "https://api.example.com"
 const withReasons = `
 	handle_errors {
 		header X-Reason {http.dpop.reason}
+		header +Access-Control-Expose-Headers X-Reason
 		respond "{err.status_code} {err.status_text}"
 	}
 `
@@ -44,8 +45,14 @@ type stand struct {
 // required, /admin with a scope that nobody has. options go into each directive.
 func startStand(t *testing.T, issuer, resource, options string) *stand {
 	t.Helper()
+	return startStandWith(t, issuer, resource, options, "")
+}
+
+// startStandWith is startStand with more directives for the site.
+func startStandWith(t *testing.T, issuer, resource, options, site string) *stand {
+	t.Helper()
 	s := &stand{issuer: issuer, resource: resource, base: "http://" + freePort(t), backend: startBackend(t)}
-	startCaddy(t, s.api(options))
+	startCaddy(t, strings.Replace(s.api(options), "{\n", "{\n"+site, 1))
 	s.ready(t)
 	return s
 }

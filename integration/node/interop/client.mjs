@@ -6,6 +6,8 @@
 // signs what it believes to send; wire, which it is given as its fetch, then sends
 // what the call says: the same proof under another method, to another URL, twice,
 // beside another token.
+//
+// A browser runs the same scripts, see browser.mjs.
 
 import { readFileSync } from 'node:fs'
 import './url-parse.mjs'
@@ -98,6 +100,7 @@ export async function drive(make) {
     globalThis.Date = realDate
     call = undefined
   }
+  globalThis.finished = true // which browser.mjs waits for
 }
 
 // signer is a client for a library that makes proofs and leaves the requests to its
@@ -133,7 +136,7 @@ export function tokenRequest(scope = settings.scope) {
   return {
     method: 'POST',
     headers: {
-      Authorization: 'Basic ' + Buffer.from(`${settings.id}:${settings.secret}`).toString('base64'),
+      Authorization: 'Basic ' + btoa(`${settings.id}:${settings.secret}`),
       'Content-Type': 'application/x-www-form-urlencoded',
     },
     body: new URLSearchParams({

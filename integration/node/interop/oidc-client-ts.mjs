@@ -8,7 +8,7 @@
 import { DPoPState, UserManager } from 'oidc-client-ts'
 import { drive, settings, signer } from './client.mjs'
 
-globalThis.window = globalThis // where it looks for WebCrypto
+globalThis.window ??= globalThis // where it looks for WebCrypto
 
 await drive(async () => {
   const state = new DPoPState(await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign', 'verify']))

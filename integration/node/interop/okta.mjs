@@ -8,7 +8,7 @@ import 'fake-indexeddb/auto'
 import { OktaAuth } from '@okta/okta-auth-js'
 import { drive, settings, tokenEndpoint, tokenRequest, wire } from './client.mjs'
 
-globalThis.window = globalThis // where it looks for IndexedDB
+globalThis.window ??= globalThis // where it looks for IndexedDB
 
 const { createDPoPKeyPair, findKeyPair, generateDPoPForTokenRequest } = await import(
   new URL('../node_modules/@okta/okta-auth-js/esm/node/oidc/dpop.js', import.meta.url)
