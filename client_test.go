@@ -37,6 +37,9 @@ func (n *node) sendVia(transport http.RoundTripper, method, url string, fields .
 			continue
 		}
 		r.Header.Add(fields[i], fields[i+1])
+		if fields[i] == "Authorization" || fields[i] == "DPoP" {
+			n.keepSecret(fields[i+1])
+		}
 	}
 	before := n.upstream.hits()
 	res, err := transport.RoundTrip(r)

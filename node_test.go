@@ -36,6 +36,8 @@ type node struct {
 	upstream *upstream
 	log      *logBuffer
 	app      *App // of the configuration that was loaded last
+
+	secrets []string // that must not be in any log
 }
 
 // underTest is what the modules below hand to the configuration being loaded.
@@ -53,6 +55,10 @@ const globalOptions = `{
 	log {
 		output dpop_test
 		level DEBUG
+		format filter {
+			wrap json
+			request>headers>Dpop delete
+		}
 	}
 	$GLOBALS
 }
@@ -74,6 +80,7 @@ func prepare(t *testing.T, globals ...string) *node {
 		log:      new(logBuffer),
 	}
 	t.Cleanup(n.issuer.Close)
+	t.Cleanup(n.checkLog)
 	underTest = n
 	return n
 }
@@ -293,6 +300,41 @@ func (b *logBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
+}
+
+// checkLog looks through everything that was logged, at debug level and with
+// the filter that the documentation recommends, for credentials.
+func (n *node) checkLog() {
+	log := n.log.String()
+	for _, secret := range n.secrets {
+		if strings.Contains(log, secret) {
+			n.t.Errorf("a credential is in the log: %.40s...", secret)
+		}
+	}
+}
+
+// keepSecret notes the segments of a field that make a credential of it; what
+// is too short to be told from other words is left out.
+func (n *node) keepSecret(field string) {
+	_, value, found := strings.Cut(field, " ")
+	if !found {
+		value = field
+	}
+	for _, segment := range strings.Split(value, ".") {
+		if len(segment) > 30 && strings.Trim(segment, "a") != "" {
+			n.secrets = append(n.secrets, segment)
+		}
+	}
+}
+
+// eventually waits for what another goroutine is about to do.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(deadline); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", deadline, what)
+		}
+	}
 }
 
 // entries are the log lines of a logger, newest last; "" means all.
