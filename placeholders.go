@@ -34,7 +34,7 @@ func (h *Handler) publish(c *check) {
 		return
 	}
 	x.userID = c.claims.Subject
-	if len(h.sources) > 1 || len(h.sources) == 1 && h.opaque != nil {
+	if x.userID != "" && (len(h.sources) > 1 || len(h.sources) == 1 && h.opaque != nil) {
 		// A subject is unique at its issuer only (RFC 9068, section 2.2).
 		x.userID = c.claims.Issuer + "|" + c.claims.Subject
 	}
