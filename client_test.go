@@ -6,11 +6,13 @@ package dpop
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"regexp"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,6 +45,13 @@ func (n *node) sendVia(transport http.RoundTripper, method, url string, fields .
 	}
 	before := n.upstream.hits()
 	res, err := transport.RoundTrip(r)
+	for range 5 {
+		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			break
+		}
+		// Just after a reload a connection can still meet the old listener.
+		res, err = transport.RoundTrip(r)
+	}
 	must(n.t, err)
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -72,7 +73,7 @@ func prepare(t *testing.T, globals ...string) *node {
 	n := &node{
 		t:        t,
 		port:     freePort(t),
-		dir:      t.TempDir(),
+		dir:      tempDir(t),
 		globals:  strings.Join(globals, "\n"),
 		clock:    testkit.NewClock(time.Now().Truncate(time.Second).Add(5 * time.Second)),
 		issuer:   testkit.NewIssuer(t.Name()),
@@ -164,6 +165,16 @@ const echo = `
 // site is a site with the given options of dpop in front of the upstream.
 func site(options string) string {
 	return "http://api.test:$PORT {\n\tdpop {" + options + "}\n\treverse_proxy $UPSTREAM\n" + echo + "}\n"
+}
+
+// tempDir is t.TempDir for a Caddy that may still be writing when it is gone,
+// such as the copy of a key set.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "dpop")
+	must(t, err)
+	t.Cleanup(func() { eventually(t, "removal of "+dir, func() bool { return os.RemoveAll(dir) == nil }) })
+	return dir
 }
 
 func freePort(t *testing.T) string {
