@@ -57,10 +57,10 @@ func (o *Options) unmarshalNonce(d *caddyfile.Dispenser) error {
 }
 
 func (o *Options) unmarshalReplay(d *caddyfile.Dispenser) error {
-	var store string
-	if err := word(d, &store); err != nil {
-		return err
+	if !d.NextArg() {
+		return d.ArgErr()
 	}
+	store := d.Val() // what follows is the store's own
 	id := "http.dpop.replay." + store
 	if _, err := caddy.GetModule(id); err != nil {
 		if store == "redis" {

@@ -59,7 +59,18 @@ func (h *Handler) target(r *http.Request) (method string, target proof.Target, e
 	if err != nil {
 		return "", proof.Target{}, err
 	}
-	return original.Method, origin.Target(original.URL.EscapedPath()), nil
+	return original.Method, origin.Target(requestPath(original)), nil
+}
+
+// requestPath is the path as it stood on the request line: parsing and
+// escaping it again would lose which slashes were encoded when it also has
+// characters that need not be escaped for us.
+func requestPath(r *http.Request) string {
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	if !strings.HasPrefix(path, "/") || strings.ContainsRune(path, '#') {
+		return r.URL.EscapedPath() // absolute form, authority form, or nothing that a URI could hold
+	}
+	return path
 }
 
 // origin says by which name the client called. What a client can make up

@@ -8,12 +8,11 @@ package main
 
 import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
-
-	// What this Caddy consists of.
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-dpop/caddy-dpop"
 	_ "github.com/caddy-dpop/caddy-dpop/devissuer"
+	_ "github.com/caddy-dpop/caddy-dpop/redis"
 )
 
 func main() {
