@@ -58,6 +58,11 @@ func startCaddy(t *testing.T, text string) *caddy {
 	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
 	c := &caddy{dir: dir, log: new(lines)}
 	startProcess(t, cmd, c.log, "serving initial configuration")
+	t.Cleanup(func() {
+		if line := c.log.find("panic"); line != "" {
+			t.Errorf("Caddy's log tells of a panic: %.300s", line)
+		}
+	})
 	return c
 }
 

@@ -55,10 +55,10 @@ func standardCalls() []call {
 		{name: "query", method: "GET", path: "/api/query?q=a%20b&x=/%2F", want: []string{"200"}},
 		{name: "escaped path", method: "GET", path: "/api/caf%C3%A9/a%2Fb", want: []string{"200"}},
 		{
-			name: "nonce", method: "GET", path: "/nonce/first",
+			name: "nonce", method: "POST", path: "/nonce/first", body: "hello",
 			want: []string{"401 use_dpop_nonce nonce_missing", "200"},
 		},
-		{name: "nonce kept", method: "POST", path: "/nonce/second", body: "hello", want: []string{"200"}},
+		{name: "nonce kept", method: "GET", path: "/nonce/second", want: []string{"200"}},
 		{name: "replay", method: "GET", path: "/api/replay", tweak: again, want: []string{"200", "401 invalid_dpop_proof jti_replayed"}},
 		{
 			name: "wrong method", method: "GET", path: "/api/method", sendMethod: "DELETE",
@@ -77,7 +77,10 @@ func standardCalls() []call {
 		{name: "no ath", method: "GET", path: "/api/ath", tweak: noATH, want: []string{"401 invalid_dpop_proof ath_missing"}},
 		{name: "old proof", method: "GET", path: "/api/old", tweak: old, want: []string{"401 invalid_dpop_proof iat_too_old"}},
 		{name: "Bearer", method: "GET", path: "/api/bearer", tweak: bearer, want: []string{"401 invalid_token bearer_refused"}},
-		{name: "scope", method: "GET", path: "/admin/scope", want: []string{"403 insufficient_scope scope_missing"}},
+		{
+			name: "scope", method: "POST", path: "/admin/scope", body: "hello",
+			want: []string{"403 insufficient_scope scope_missing"},
+		},
 		{name: "GET once more", method: "GET", path: "/api/again", want: []string{"200"}},
 	}
 }
