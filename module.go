@@ -29,6 +29,7 @@ import (
 	"github.com/caddy-dpop/caddy-dpop/token"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
@@ -67,7 +68,9 @@ func init() {
 type Handler struct {
 	Options
 
+	ctx    caddy.Context // for events
 	logger *zap.Logger
+	events *caddyevents.App
 	app    *App
 
 	verifier   *proof.Verifier
@@ -97,8 +100,9 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // acquires what handlers share. It starts nothing: it also runs for
 // `caddy validate`.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.logger = ctx.Logger()
-
+	if err := h.provisionReporting(ctx); err != nil {
+		return err
+	}
 	app, err := ctx.App("dpop")
 	if err != nil {
 		return fmt.Errorf("loading the dpop app: %w", err)

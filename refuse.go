@@ -10,9 +10,6 @@ import (
 	"net/http"
 	"time"
 
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-
 	"github.com/caddy-dpop/caddy-dpop/proof"
 	"github.com/caddy-dpop/caddy-dpop/replay"
 	"github.com/caddy-dpop/caddy-dpop/token"
@@ -122,48 +119,4 @@ func (h *Handler) refuseAsTokenEndpoint(w http.ResponseWriter, c *check, answer 
 	w.WriteHeader(http.StatusBadRequest)
 	_, err = w.Write(body)
 	return err
-}
-
-// report tells operators about a refusal, enforced or not: placeholders and
-// one log line. Neither ever holds a token or a proof.
-func (h *Handler) report(c *check, err error) Reason {
-	reason := reasonOf(err)
-	answer := h.answer(reason)
-	h.publishRefusal(c, reason, answer)
-
-	level := zapcore.InfoLevel
-	if answer.status >= http.StatusInternalServerError {
-		level = zapcore.ErrorLevel
-	}
-	if entry := h.logger.Check(level, "request refused"); entry != nil {
-		entry.Write(h.refusalFields(c, reason, answer, err)...)
-	}
-	return reason
-}
-
-func (h *Handler) refusalFields(c *check, reason Reason, answer refusal, err error) []zap.Field {
-	client, _ := caddyhttp.GetVar(c.r.Context(), caddyhttp.ClientIPVarKey).(string)
-	fields := []zap.Field{
-		zap.String("reason", string(reason)),
-		zap.Int("status", answer.status),
-		zap.String("error", answer.code),
-		zap.String("client_ip", client),
-		zap.String("method", c.r.Method),
-		zap.String("host", c.r.Host),
-		zap.Bool("monitor", h.Mode == wordMonitor),
-	}
-	if c.proof != nil {
-		fields = append(fields,
-			zap.String("jkt", c.proof.Header.Thumbprint()),
-			zap.Duration("clock_offset", c.proof.Offset(c.now)))
-	}
-	if perr, ok := errors.AsType[*proof.Error](err); ok && perr.Claimed != "" && h.logger.Core().Enabled(zapcore.DebugLevel) {
-		fields = append(fields,
-			zap.String("htu_claimed", perr.Claimed),
-			zap.String("htu_expected", perr.Target))
-	}
-	if cause := errors.Unwrap(err); cause != nil {
-		fields = append(fields, zap.NamedError("cause", cause))
-	}
-	return fields
 }
