@@ -20,6 +20,9 @@ import (
 // slack is how long after reading the time a change of the mark may take. One that took longer is corrected.
 const slack = time.Second
 
+// openAttempts bounds how often a mark is read again because somebody else has changed it.
+const openAttempts = 10
+
 // current returns a server and its mark. In general they are known.
 func (p *partition) current(ctx context.Context) (*view, error) {
 	if v := p.view.Load(); p.usable(v) {
@@ -43,8 +46,7 @@ func (p *partition) open(ctx context.Context, old *view) (*view, error) {
 	if v := p.view.Load(); v != old && p.usable(v) {
 		return v, nil // somebody else was faster
 	}
-	const attempts = 5
-	for range attempts {
+	for range openAttempts {
 		v, err := p.read(ctx)
 		switch {
 		case err == nil:

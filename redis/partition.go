@@ -57,6 +57,7 @@ type waiter struct {
 	bound  error // to be answered if it is new, since a limit is reached
 	held   bool  // counted in bounds
 	cmd    redis.Cmder
+	alone  [1]*waiter // a batch of its own
 }
 
 // maxBatch bounds a pipeline: some 40 KB.
@@ -66,16 +67,20 @@ func newPartition(s *store, prefix string, lanes int) *partition {
 	return &partition{store: s, prefix: prefix, key: prefix + "mark", lanes: lanes, opening: make(chan struct{}, 1)}
 }
 
+// waiters keeps those that nobody refers to any more.
+var waiters = sync.Pool{New: func() any { return &waiter{turn: make(chan []*waiter, 1)} }}
+
 func (p *partition) claim(ctx context.Context, c replay.Claim) error {
-	w := &waiter{claim: c, came: time.Now(), key: p.entryKey(c.ID)}
+	w := waiters.Get().(*waiter)
+	*w = waiter{claim: c, came: time.Now(), key: p.entryKey(c.ID), turn: w.turn}
 	p.mu.Lock()
 	if p.busy < p.lanes {
 		p.busy++
 		p.mu.Unlock()
-		p.carry([]*waiter{w})
-		return w.err
+		w.alone[0] = w
+		p.carry(w.alone[:])
+		return w.done()
 	}
-	w.turn = make(chan []*waiter, 1)
 	p.queue = append(p.queue, w)
 	p.mu.Unlock()
 
@@ -84,11 +89,19 @@ func (p *partition) claim(ctx context.Context, c replay.Claim) error {
 		if batch != nil {
 			p.carry(batch)
 		}
-		return w.err
+		return w.done()
 	case <-ctx.Done():
 		p.abandon(w)
 		return replay.Unavailable(ctx.Err())
 	}
+}
+
+// done returns the answer. The waiter must not be used after it.
+func (w *waiter) done() error {
+	err := w.err
+	w.cmd, w.alone[0] = nil, nil
+	waiters.Put(w)
+	return err
 }
 
 // abandon takes a claim out of the queue. If it is on its way already, whatever it was to carry is carried.

@@ -71,7 +71,7 @@ func (s *realServer) addr() string { return net.JoinHostPort("127.0.0.1", strcon
 func (s *realServer) start() {
 	s.t.Helper()
 	s.output = new(bytes.Buffer)
-	args := append([]string{"--bind", "127.0.0.1", "--port", strconv.Itoa(s.port), "--dir", s.dir, "--save", ""}, s.args...)
+	args := append([]string{"--bind", "127.0.0.1", "--port", strconv.Itoa(s.port), "--dir", s.dir, "--save", "", "--repl-diskless-sync-delay", "0"}, s.args...)
 	s.cmd = exec.Command("redis-server", args...)
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	s.cmd.Env = append(os.Environ(), "TZ=UTC")

@@ -29,10 +29,8 @@ const (
 )
 
 var (
-	errLost    = errors.New("redis has lost entries while this claim was under way")
-	errResized = errors.New("redis no longer has this entry")
-	errSlow    = errors.New("the mark in redis keeps changing")
-
+	errLost     = errors.New("redis has lost entries while this claim was under way")
+	errSlow     = errors.New("the mark in redis keeps changing")
 	errNoAnswer = errors.New("redis has not answered")
 )
 
@@ -212,13 +210,34 @@ func (p *partition) settle(v *view, fresh []*waiter, now int64) {
 // adapt decides claims during which the mark has changed. If only the window was raised, what has been set is kept
 // for longer; if entries may have been lost, nothing is certain.
 func (p *partition) adapt(ctx context.Context, old *view, fresh []*waiter) {
-	v, err := p.open(ctx, old)
-	if err != nil {
-		p.fail(fresh, err)
-		return
+	for range openAttempts {
+		v, err := p.open(ctx, old)
+		if err != nil {
+			p.fail(fresh, err)
+			return
+		}
+		fresh = p.stillFresh(old, v, fresh)
+		if len(fresh) == 0 {
+			return
+		}
+		text, now, err := p.prolong(ctx, v, fresh)
+		if err != nil {
+			p.store.health.failed(p.store.log(), err)
+			p.forget(v)
+			p.fail(fresh, err)
+			return
+		}
+		if text == v.mark.text && now+stepBack >= v.high.Load() {
+			p.settle(v, fresh, now)
+			return
+		}
+		old = v // and again
 	}
-	pipe := v.node.client.Pipeline()
-	var rest []*waiter
+	p.fail(fresh, errSlow)
+}
+
+// stillFresh answers the claims that a new mark leaves no hope, and judges the rest by it.
+func (p *partition) stillFresh(old, v *view, fresh []*waiter) (rest []*waiter) {
 	for _, w := range fresh {
 		switch {
 		case issued(w.claim) <= v.mark.Since:
@@ -226,35 +245,36 @@ func (p *partition) adapt(ctx context.Context, old *view, fresh []*waiter) {
 		case v.mark.Epoch != old.mark.Epoch:
 			w.err = replay.Unavailable(errLost)
 		default:
-			var expiry int64
-			expiry, w.check = v.mark.judge(w.claim)
-			w.cmd = redis.NewBoolCmd(ctx, "pexpireat", w.key, (expiry+grace)*1000)
-			_ = pipe.Process(ctx, w.cmd)
+			_, w.check = v.mark.judge(w.claim)
 			rest = append(rest, w)
 		}
 	}
-	if len(rest) == 0 {
-		return
+	return rest
+}
+
+// prolong keeps entries that are ours for the window of the mark.
+func (p *partition) prolong(ctx context.Context, v *view, fresh []*waiter) (text string, now int64, err error) {
+	pipe := v.node.client.Pipeline()
+	kept := make([]*redis.BoolCmd, 0, len(fresh))
+	for _, w := range fresh {
+		expiry, _ := v.mark.judge(w.claim)
+		cmd := redis.NewBoolCmd(ctx, "pexpireat", w.key, (expiry+grace)*1000)
+		_ = pipe.Process(ctx, cmd)
+		kept = append(kept, cmd)
 	}
-	text, now, err := p.exec(ctx, pipe, 0)
-	if err == nil && (text != v.mark.text || now+stepBack < v.high.Load()) {
-		err = errSlow
-	}
+	text, now, err = p.exec(ctx, pipe, 0)
 	if err != nil {
-		p.store.health.failed(p.store.log(), err)
-		p.forget(v)
-		p.fail(rest, err)
-		return
+		return "", 0, err
 	}
-	kept := rest[:0]
-	for _, w := range rest {
-		if cmd, ok := w.cmd.(*redis.BoolCmd); !ok || cmd.Err() != nil || !cmd.Val() {
-			w.err = replay.Unavailable(errResized)
-			continue
+	for _, cmd := range kept {
+		if err := cmd.Err(); err != nil {
+			return "", 0, err
 		}
-		kept = append(kept, w)
+		if !cmd.Val() {
+			return "", 0, errLost
+		}
 	}
-	p.settle(v, kept, now)
+	return text, now, nil
 }
 
 func (p *partition) fail(batch []*waiter, err error) {
