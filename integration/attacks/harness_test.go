@@ -80,7 +80,7 @@ func TestCheckNotices(t *testing.T) {
 
 // TestUpstreamReachedIsNoticed: a refusal after the upstream was reached is none.
 func TestUpstreamReachedIsNoticed(t *testing.T) {
-	a := &attempt{site: &site{silent: true}, name: "harness", method: "GET", target: "/", host: "upstream", noAuth: true, noProof: true}
+	a := &attempt{site: &site{silent: true}, name: "harness " + testkit.NewID(), method: "GET", target: "/", host: "upstream", noAuth: true, noProof: true}
 	a.site.address = backend.address
 	if r := a.send(); r.err != nil || len(r.hits) != 1 {
 		t.Fatalf("%d hits, %v", len(r.hits), r.err)

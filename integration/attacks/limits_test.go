@@ -78,6 +78,7 @@ var _ = add(cases{
 		}
 	},
 	"S11": func(c *run) {
+		c.variant("bound to it", badSignature, withKey(func() *testkit.Key { return testkit.RSA(4096, "client") }, signed(func(_, s []byte) []byte { s[9] ^= 1; return s })))
 		large := testkit.RSA(4096, "client")
 		curve := testkit.P521("client")
 		c.answered(badToken("jkt_mismatch"))

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -180,14 +181,26 @@ func adapt(t *testing.T, text string) error {
 	return nil
 }
 
-// freePort returns a loopback address that was free a moment ago.
+// ports are those that freePort has given away. Caddy shares ports between processes
+// (SO_REUSEPORT), so two that got the same one would answer for each other.
+var ports sync.Map
+
+// freePort returns a loopback address that nobody listens on and that no one else gets
+// here. It stays below the range that systems take ports from by themselves, so that
+// neither a connection nor another test's listener comes to it by chance.
 func freePort() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
+	for {
+		address := fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000)) // #nosec G404
+		if _, taken := ports.LoadOrStore(address, true); taken {
+			continue
+		}
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		return address
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // logSink reads a process's log, line by line: it keeps the end for failures, notices
