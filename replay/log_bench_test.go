@@ -1,5 +1,6 @@
 // SPDX-FileCopyrightText: The caddy-dpop authors
 // SPDX-License-Identifier: Apache-2.0
+
 //go:build unix
 
 package replay_test

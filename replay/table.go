@@ -83,7 +83,7 @@ func NewTable(config TableConfig) *Table {
 		key:    seed{lo: rand.Uint64(), hi: rand.Uint64()},
 		owners: owners{key: seed{lo: rand.Uint64(), hi: rand.Uint64()}},
 		// About a thousand entries per shard at the limit.
-		shards: make([]shard, min(1<<bits.Len(uint(config.MaxEntries/1024)), 1<<16)),
+		shards: make([]shard, 1<<bits.Len(uint(config.MaxEntries/1024))),
 	}
 	t.SetLimits(config.MaxEntries, config.MaxPerKey)
 	t.born = t.now()
