@@ -72,6 +72,7 @@ func TestPages(t *testing.T) {
 
 // TestRecipes runs them all.
 func TestRecipes(t *testing.T) {
+	t.Parallel()
 	for name, tests := range recipes {
 		for i, test := range tests {
 			t.Run(name+"/"+string(rune('1'+i)), func(t *testing.T) {
