@@ -43,8 +43,11 @@ func (d *replayDouble) UnmarshalCaddyfile(dispenser *caddyfile.Dispenser) error 
 
 func (d *replayDouble) OpenReplay(replay.Params) (replay.Store, error) { return d, nil }
 
-func (d *replayDouble) Claim(context.Context, replay.Claim) error {
+func (d *replayDouble) Claim(ctx context.Context, _ replay.Claim) error {
 	switch d.Answer {
+	case "stall":
+		<-ctx.Done()
+		return replay.Unavailable(ctx.Err())
 	case "too_early":
 		return replay.ErrTooEarly
 	case "too_old":

@@ -251,19 +251,28 @@ func (c *check) claim() error {
 	if c.x.hasClaimed(c.h.store, entry.ID) {
 		return nil
 	}
+	ctx := context.WithoutCancel(c.r.Context())
+	if c.h.Mode == wordMonitor {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, monitorTimeout)
+		defer cancel()
+	}
 	begin := time.Now()
-	err := c.h.store.Claim(context.WithoutCancel(c.r.Context()), entry)
+	err := c.h.store.Claim(ctx, entry)
 	replaySeconds.Observe(time.Since(begin).Seconds())
 	if err != nil {
-		return refuse(replayReason(err), err)
+		return refuse(c.replayReason(err), err)
 	}
 	c.x.claimed = append(c.x.claimed, claimed{c.h.store, entry.ID})
 	return nil
 }
 
+// monitorTimeout is how long a claim may take where the answer changes nothing.
+const monitorTimeout = 250 * time.Millisecond
+
 // replayReason names what a store answered. Whatever it did not expect is an
 // outage of ours, never a replay.
-func replayReason(err error) Reason {
+func (c *check) replayReason(err error) Reason {
 	for _, known := range []struct {
 		err    error
 		reason Reason
@@ -275,6 +284,9 @@ func replayReason(err error) Reason {
 		{replay.ErrFull, ReasonReplayFull},
 	} {
 		if errors.Is(err, known.err) {
+			if _, heals := nonceRefusals[known.reason]; heals && c.proof.NonceIssuedAt.Unix() == c.now.Unix() {
+				return ReasonReplayUnavailable // with the nonce of this second, just used, nobody heals
+			}
 			return known.reason
 		}
 	}

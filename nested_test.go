@@ -214,6 +214,20 @@ func TestMonitor(t *testing.T) {
 	}
 }
 
+// TestMonitorOutage: a store that does not answer holds nobody up for long.
+func TestMonitorOutage(t *testing.T) {
+	n := start(t, site("\nissuer $ISSUER\naudience https://api.test\nmode monitor\nreplay dpop_test {\nstall\n}\n"))
+	begin := time.Now()
+	n.client().get("/").passed()
+	if took := time.Since(begin); took < monitorTimeout || took > 10*monitorTimeout {
+		t.Errorf("it took %v", took)
+	}
+	entries := n.log.entries(t, "http.handlers.dpop")
+	if last := entries[len(entries)-1]; last["reason"] != "replay_unavailable" || last["monitor"] != true {
+		t.Errorf("logged %v", last)
+	}
+}
+
 // TestReplayOff leaves remembering to somebody behind.
 func TestReplayOff(t *testing.T) {
 	n := start(t, site("\nissuer $ISSUER\naudience https://api.test\nreplay off\n"))

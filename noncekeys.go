@@ -258,7 +258,7 @@ func (n *nonceKeys) current(now time.Time) string {
 
 // find says when a nonce was made; until is the latest second that counts.
 func (n *nonceKeys) find(nonce string, until time.Time) (issued time.Time, ok bool) {
-	if n.newest.Load() < until.Unix() {
+	if newest := n.newest.Load(); newest < until.Unix() || newest > until.Unix()+nonceSlack {
 		n.advance(until.Unix())
 	}
 	var sum [nonceLength]byte
@@ -276,18 +276,20 @@ func (n *nonceKeys) find(nonce string, until time.Time) (issued time.Time, ok bo
 	return time.Unix(recent.issued, 0), true
 }
 
-// advance computes the nonces up to a second and forgets the oldest.
+// advance computes the nonces up to a second and forgets the oldest. Where the
+// clock jumped, ahead or back, it begins anew.
 func (n *nonceKeys) advance(until int64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.keys) == 0 {
-		return
+	newest := n.newest.Load()
+	if len(n.keys) == 0 || newest >= until && newest <= until+nonceSlack {
+		return // nothing to compute with, or another request was quicker
 	}
 	from := until - n.keep.Load() - nonceSlack
-	if newest := n.newest.Load(); newest >= from {
+	if newest >= from && newest < until {
 		from = newest + 1
 	} else {
-		n.recent.Clear() // the first time, or the clock jumped ahead
+		n.recent.Clear()
 		n.oldest = from
 	}
 	for second := from; second <= until; second++ {
@@ -295,7 +297,7 @@ func (n *nonceKeys) advance(until int64) {
 		recent := recentNonce{issued: second, verifier: [nonceVerifier]byte(sum[nonceSelector:])}
 		n.recent.Store(binary.BigEndian.Uint64(sum[:nonceSelector]), recent)
 	}
-	n.newest.Store(max(n.newest.Load(), until))
+	n.newest.Store(until)
 	for first := until - n.keep.Load() - nonceSlack; n.oldest < first; n.oldest++ {
 		sum := n.at(n.oldest)
 		n.recent.Delete(binary.BigEndian.Uint64(sum[:nonceSelector]))
