@@ -82,6 +82,7 @@ func prepare(t *testing.T, globals ...string) *node {
 	}
 	t.Cleanup(n.issuer.Close)
 	t.Cleanup(n.checkLog)
+	t.Cleanup(func() { _ = caddy.Stop() })
 	underTest = n
 	return n
 }
@@ -114,7 +115,6 @@ func (n *node) load(config string) error {
 
 func (n *node) loadJSON(value []byte) error {
 	n.t.Helper()
-	n.t.Cleanup(func() { _ = caddy.Stop() })
 	underTest = n
 	return caddy.Load(value, true)
 }
