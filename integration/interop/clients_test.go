@@ -42,17 +42,17 @@ func python(module, script string) func(t *testing.T) *exec.Cmd {
 var clients = []client{
 	{
 		name: "openid-client", language: "JavaScript", npm: "openid-client",
-		algorithms: []string{"ES256", "EdDSA", "PS256", "RS256"}, cannot: []string{"no ath"},
+		algorithms: []string{"ES256", "Ed25519", "PS256", "RS256"}, cannot: []string{"no ath"},
 		command: node("openid-client.mjs"),
 	},
 	{
 		name: "oauth4webapi", language: "JavaScript", npm: "oauth4webapi",
-		algorithms: []string{"ES256", "EdDSA", "PS256", "RS256"}, cannot: []string{"no ath"},
+		algorithms: []string{"ES256", "Ed25519", "PS256", "RS256"}, cannot: []string{"no ath"},
 		command: node("oauth4webapi.mjs"),
 	},
 	{
 		name: "dpop", language: "JavaScript", npm: "dpop",
-		algorithms: []string{"ES256", "EdDSA", "PS256", "RS256"}, cannot: []string{"no ath"},
+		algorithms: []string{"ES256", "Ed25519", "PS256", "RS256"}, cannot: []string{"no ath"},
 		command: node("dpop.mjs"),
 	},
 	{

@@ -86,7 +86,7 @@ func tryMCP(t *testing.T, node, issuer, nonce string) {
 	want := []string{
 		fmt.Sprintf("challenge 401 %s/.well-known/oauth-protected-resource/mcp", s.base),
 		fmt.Sprintf("metadata same %s true 1", s.resource),
-		"server true true",
+		"server true ES256",
 		"token issued",
 		"tools whoami",
 		"call " + clientID,

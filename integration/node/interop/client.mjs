@@ -23,9 +23,6 @@ export const settings = {
   alg: process.env.ALG,
 }
 
-// newName is the name that newer libraries use for Ed25519.
-export const newName = settings.alg === 'EdDSA' ? 'Ed25519' : settings.alg
-
 let call // the one in progress
 let second // another token for the same key
 

@@ -4,9 +4,9 @@
 // dpop: makes proofs and nothing else.
 
 import { generateKeyPair, generateProof } from 'dpop'
-import { drive, newName, signer } from './client.mjs'
+import { drive, settings, signer } from './client.mjs'
 
 await drive(async () => {
-  const keys = await generateKeyPair(newName)
+  const keys = await generateKeyPair(settings.alg)
   return signer((method, url, token, nonce) => generateProof(keys, url, method, nonce, token))
 })

@@ -29,7 +29,7 @@ step('metadata', isDeepStrictEqual(direct, { ...resource }) ? 'same' : 'differen
 
 const [server] = resource.authorization_servers
 const metadata = await discoverAuthorizationServerMetadata(server)
-step('server', metadata.issuer === server, metadata.dpop_signing_alg_values_supported.includes('ES256'))
+step('server', metadata.issuer === server, metadata.dpop_signing_alg_values_supported.includes('ES256') ? 'ES256' : 'no ES256')
 
 const config = await oauth.discovery(
   new URL(server), process.env.CLIENT_ID, undefined, oauth.ClientSecretBasic(process.env.CLIENT_SECRET),

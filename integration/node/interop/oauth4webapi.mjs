@@ -4,7 +4,7 @@
 // oauth4webapi: makes requests and remembers nonces; the caller retries.
 
 import * as oauth from 'oauth4webapi'
-import { drive, newName, settings, wire } from './client.mjs'
+import { drive, settings, wire } from './client.mjs'
 
 const insecure = { [oauth.allowInsecureRequests]: true }
 const issuer = new URL(settings.issuer)
@@ -22,7 +22,7 @@ async function retry(request) {
 }
 
 await drive(async () => {
-  const DPoP = oauth.DPoP(client, await oauth.generateKeyPair(newName))
+  const DPoP = oauth.DPoP(client, await oauth.generateKeyPair(settings.alg))
   return {
     token: (scope = settings.scope) => retry(async () => {
       const parameters = new URLSearchParams({ resource: settings.resource, scope })

@@ -4,7 +4,7 @@
 // openid-client: gets the token and makes the calls, nonce retry included.
 
 import * as client from 'openid-client'
-import { drive, inCall, newName, settings, wire } from './client.mjs'
+import { drive, inCall, settings, wire } from './client.mjs'
 
 await drive(async () => {
   const config = await client.discovery(
@@ -12,7 +12,7 @@ await drive(async () => {
     { algorithm: 'oauth2', execute: [client.allowInsecureRequests] },
   )
   config[client.customFetch] = (url, options) => (inCall() ? wire(url, options) : fetch(url, options))
-  const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair(newName))
+  const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair(settings.alg))
   return {
     async token(scope = settings.scope) {
       const parameters = { resource: settings.resource, scope }

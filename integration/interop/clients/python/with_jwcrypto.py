@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The caddy-dpop authors
 # SPDX-License-Identifier: Apache-2.0
-"""jwcrypto: writes a kid into the jwk of its own accord."""
+"""jwcrypto: some releases write a kid into the jwk of their own accord."""
 
 import json
 import os
