@@ -328,6 +328,7 @@ func storeFull(c *run) {
 	for i := range 41 {
 		a := newAttempt(s)
 		a.bind(greedy)
+		a.iat(9 * time.Second) // so that it does not grow too old on a busy machine
 		r := a.send()
 		if i == 0 {
 			first = a
