@@ -14,7 +14,7 @@ import (
 )
 
 // simSteps is the length of a schedule.
-const simSteps = 160
+const simSteps = 120
 
 // schedules returns how many schedules to run: DPOP_SCHEDULES, or as many as take some seconds.
 func schedules(t *testing.T) uint64 {

@@ -14,7 +14,7 @@ import (
 // tag, and then a limit of thousands, with a chance of one in four thousand million.
 type owners struct {
 	key    seed
-	shards [256]ownerShard
+	shards []ownerShard // a power of two, at most 256
 }
 
 type ownerShard struct {
@@ -33,7 +33,7 @@ func (o *owners) tag(owner Owner) uint32 {
 	return max(uint32(h^l), 1)
 }
 
-func (o *owners) shard(tag uint32) *ownerShard { return &o.shards[tag>>24] }
+func (o *owners) shard(tag uint32) *ownerShard { return &o.shards[tag>>24&uint32(len(o.shards)-1)] }
 
 // reserve counts one more entry for the owner, unless it has limit of them.
 func (o *owners) reserve(tag uint32, limit int) bool {

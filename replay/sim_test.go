@@ -178,21 +178,18 @@ func (w *simWorld) put(key string, value []byte) {
 }
 
 func (w *simWorld) list(path string) []string {
-	seen := map[string]bool{}
-	var keys []string
+	keys := make([]string, 0, len(w.objects))
 	for key := range w.objects {
-		rest, ok := strings.CutPrefix(key, path+"/")
-		if !ok {
+		if !strings.HasPrefix(key, path) || len(key) == len(path) || key[len(path)] != '/' {
 			continue
 		}
-		first, _, _ := strings.Cut(rest, "/")
-		if !seen[first] {
-			seen[first] = true
-			keys = append(keys, path+"/"+first)
+		if end := strings.IndexByte(key[len(path)+1:], '/'); end >= 0 {
+			key = key[:len(path)+1+end]
 		}
+		keys = append(keys, key)
 	}
 	sort.Strings(keys)
-	return keys
+	return slices.Compact(keys)
 }
 
 func (w *simWorld) note(from *simNode, format string, args ...any) {

@@ -81,7 +81,10 @@ func NewTable(config TableConfig) *Table {
 	t := &Table{
 		config: config,
 		key:    seed{lo: rand.Uint64(), hi: rand.Uint64()},
-		owners: owners{key: seed{lo: rand.Uint64(), hi: rand.Uint64()}},
+		owners: owners{
+			key:    seed{lo: rand.Uint64(), hi: rand.Uint64()},
+			shards: make([]ownerShard, min(1<<bits.Len(uint(config.MaxEntries/1024)), 256)),
+		},
 		// About a thousand entries per shard at the limit.
 		shards: make([]shard, 1<<bits.Len(uint(config.MaxEntries/1024))),
 	}
