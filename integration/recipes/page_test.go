@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
@@ -83,6 +84,23 @@ func TestRecipes(t *testing.T) {
 				}
 				test(newKitchen(t, blocks[i]))
 			})
+		}
+	}
+}
+
+// TestOtherPages adapts the Caddyfiles of the other documents.
+func TestOtherPages(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(filepath.Join(pages, "..", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		for i, block := range readPage(t, filepath.Join("..", strings.TrimSuffix(filepath.Base(file), ".md"))) {
+			_, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(block), nil)
+			if err != nil || len(warnings) > 0 {
+				t.Errorf("%s, Caddyfile %d: %v %v", file, i+1, err, warnings)
+			}
 		}
 	}
 }
