@@ -72,12 +72,19 @@ func (h *Handler) refuse(w http.ResponseWriter, c *check, err error) error {
 	return caddyhttp.Error(answer.status, err)
 }
 
-// answerAtOnce keeps net/http from waiting for the request's body, which
-// nobody will read, before it sends the refusal.
+// bodyPatience is how long a refusal waits for the rest of a request's body.
+const bodyPatience = 250 * time.Millisecond
+
+// answerAtOnce keeps a client that sends its body slowly, or waits to be asked
+// for it, from holding up its own refusal: net/http reads what is left of a
+// body before it answers. A body that is there is still read, so that the
+// connection stays good for the next try; after a stalled one it is closed.
+// (Answering while the body comes, EnableFullDuplex, is no way: net/http
+// panics when the connection is used again.)
 func answerAtOnce(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
-		// What cannot do it is no HTTP/1 connection of net/http.
-		_ = http.NewResponseController(w).EnableFullDuplex()
+		// What cannot do it is no connection of net/http.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyPatience))
 	}
 }
 
