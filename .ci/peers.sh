@@ -6,9 +6,12 @@ apt_packages=(
 	chromium     # the demo page and CORS
 	spin gcc libc6-dev
 	python3-jwcrypto python3-authlib
-	jose curl
+	jose curl openssl
 	default-jdk-headless
 )
+
+# Where Node.js is there already, in whatever form, that one is used.
+command -v node >/dev/null && command -v npm >/dev/null || apt_packages+=(nodejs npm)
 
 if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
 	missing=()
