@@ -234,11 +234,15 @@ func (h *Handler) keysOf(issuer string) token.KeySetConfig {
 	return cfg
 }
 
-// introspectionName tells apart what must not share a cache or a client: a
-// hash, since a secret has no place among the names of a pool.
+// introspectionName tells apart what must not share a cache, a client or the
+// keys of signed answers: a hash, since a secret has no place among the names of a pool.
 func introspectionName(cfg token.IntrospectionConfig, credential []byte) string {
+	keys := ""
+	if cfg.Keys != nil {
+		keys = cfg.Keys.ID()
+	}
 	sum := sha256.Sum256([]byte(strings.Join([]string{
-		cfg.Endpoint, cfg.Issuer, cfg.ClientID, string(credential), cfg.AuthMethod, cfg.CacheTTL.String(), cfg.ClockSkew.String(),
+		cfg.Endpoint, cfg.Issuer, cfg.ClientID, string(credential), cfg.AuthMethod, cfg.CacheTTL.String(), cfg.ClockSkew.String(), keys,
 	}, "\x00")))
 	return "introspection\x00" + hex.EncodeToString(sum[:])
 }

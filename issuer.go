@@ -4,6 +4,7 @@
 package dpop
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -52,6 +53,10 @@ const typATJWT = "at+jwt"
 func cloneIssuers(issuers []*Issuer) []*Issuer {
 	clones := make([]*Issuer, 0, len(issuers))
 	for _, i := range issuers {
+		if i == nil {
+			clones = append(clones, nil) // for expand to find
+			continue
+		}
 		c := *i
 		c.Audience, c.Algorithms = slices.Clone(i.Audience), slices.Clone(i.Algorithms)
 		clones = append(clones, &c)
@@ -60,6 +65,9 @@ func cloneIssuers(issuers []*Issuer) []*Issuer {
 }
 
 func (i *Issuer) expand(repl *caddy.Replacer) error {
+	if i == nil {
+		return errors.New("issuers: null is not an issuer")
+	}
 	if err := expandText(repl, "issuer", i.Issuer, &i.Issuer); err != nil {
 		return err
 	}

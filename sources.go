@@ -69,8 +69,11 @@ func (h *Handler) provisionSources(ctx caddy.Context) error {
 }
 
 // keySet takes the key set from the pool. Its name is where the keys come
-// from, so that handlers and generations with the same issuer share one.
+// from, so that handlers and generations with the same keys share one.
 func (a *App) keySet(ctx caddy.Context, held *[]string, cfg token.KeySetConfig) (*token.KeySet, error) {
+	if cfg.URI != "" || cfg.File != "" {
+		cfg.Issuer = "" // plays no part then, and two with one ID would be one metric twice
+	}
 	name := strings.Join([]string{"keys", cfg.Issuer, cfg.URI, cfg.File}, "\x00")
 	set, err := acquire(held, name, func() (*pooledKeys, error) {
 		cfg.Logger = a.logger
