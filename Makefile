@@ -16,7 +16,7 @@ test: ## all tests; those that need a peer you lack say so and skip
 race: ## all tests under the race detector
 	go test -race -timeout 25m ./...
 
-short: ## the packages that know nothing of Caddy: seconds
+short: ## the packages that know nothing of Caddy
 	go test $(PLAIN)
 
 fuzz: ## every fuzz target, FUZZTIME (1m) each
