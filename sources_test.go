@@ -66,3 +66,16 @@ func TestIntrospectionKeys(t *testing.T) {
 		t.Error("one name for two sets of keys")
 	}
 }
+
+// TestKeyWithdrawnWhileAway: the token cache outlives the key set of an issuer that
+// one configuration leaves out. When the issuer is back, what its old key had
+// signed is not good any more if the issuer has withdrawn that key.
+func TestKeyWithdrawnWhileAway(t *testing.T) {
+	n := start(t, site(oneIssuer))
+	c := n.client()
+	c.get("/").passed()
+	n.reload(site("\nissuer https://other.example\naudience https://api.test\nreplay memory\n"))
+	n.issuer.Rotate("2", true)
+	n.reload(site(oneIssuer))
+	c.get("/").refusedFor("token_key_unknown")
+}

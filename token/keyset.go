@@ -94,6 +94,8 @@ type KeySet struct {
 	current atomic.Pointer[snapshot]
 	// due is when the next scheduled fetch may begin, in nanoseconds since 1970.
 	due atomic.Int64
+	// closed says that nobody will notice any more when a key is withdrawn.
+	closed atomic.Bool
 
 	restoring sync.Once
 	restored  chan struct{} // closed when the copy of the last run is in use, or will not be waited for
@@ -181,8 +183,12 @@ func (s *KeySet) cacheKey() string {
 	return "dpop/keys/" + hex.EncodeToString(sum[:])
 }
 
-// trusted reports whether the copy in use is young enough to stand on.
+// trusted reports whether the copy in use is young enough to stand on, and looked
+// after: another set for the same issuer may know by now what this one does not.
 func (s *KeySet) trusted() bool {
+	if s.closed.Load() {
+		return false
+	}
 	if f, ok := s.origin.(*file); ok {
 		_ = s.poll(f, pollInterval) // it has been logged, and what counts is the copy's age
 	}

@@ -56,8 +56,10 @@ func (s *KeySet) Start() {
 
 // Close ends the background work that [KeySet.Start] began and gives up connections.
 // A fetch under way ends by itself within its time-out. Tokens can still be verified
-// afterwards, since requests outlive the configuration they came in under.
+// afterwards, since requests outlive the configuration they came in under; but claims
+// are no longer live, so that no cache that outlives the set stands on its keys.
 func (s *KeySet) Close() {
+	s.closed.Store(true)
 	s.mu.Lock()
 	stop, stopped := s.stop, s.stopped
 	s.stop = nil

@@ -359,8 +359,11 @@ func TestCloseEndsTheLoop(t *testing.T) {
 		f.keys.Start()
 		f.keys.Close()
 		f.keys.Close()
-		_, err := f.verify(t.Context(), f.key, "k1")
+		claims, err := f.verify(t.Context(), f.key, "k1")
 		wantReason(t, err, "")
+		if claims.Live() {
+			t.Error("claims are live although nobody would notice that their key is withdrawn")
+		}
 		n := f.web.total()
 		time.Sleep(time.Hour)
 		if f.web.total() != n {
