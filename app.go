@@ -68,6 +68,8 @@ type App struct {
 
 	hosts    sync.Once // the host rule, see hosts.go
 	hostsErr error
+
+	rewritten map[*Handler]bool // found with the hosts, for advise
 }
 
 // Defaults and bounds of the limits.
@@ -165,6 +167,7 @@ func (a *App) Start() error {
 	if a.nonces != nil {
 		go a.nonces.refresh(a.ctx)
 	}
+	go a.watchClock()
 	a.advise()
 	return nil
 }

@@ -6,10 +6,10 @@ package dpop
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"reflect"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/caddy-dpop/caddy-dpop/proof"
@@ -25,20 +25,29 @@ import (
 
 // siteHosts are the exact names of the site that a handler stands in.
 type siteHosts struct {
-	any    bool // `public_url any`
-	exact  map[string]bool
-	known  sync.Map // "scheme\x00host" -> proof.Origin, so that requests need not parse
-	number atomic.Int32
+	any   bool // `public_url any`
+	exact map[string]bool
+
+	// known spares requests from parsing what others have sent. A map is
+	// never changed, but replaced by one that has more.
+	known atomic.Pointer[map[namedHost]proof.Origin]
 }
 
-// maxKnownHosts bounds the spellings of Host (ports, letter case) that are
-// kept: clients choose them.
-const maxKnownHosts = 256
+type namedHost struct{ scheme, host string }
+
+// These bound the spellings of Host (ports, letter case) that are kept: clients
+// choose them.
+const (
+	maxKnownHosts    = 256
+	maxKnownHostSize = 256
+)
 
 func (s *siteHosts) origin(scheme, host string) (proof.Origin, error) {
-	key := scheme + "\x00" + host
-	if o, ok := s.known.Load(key); ok {
-		return o.(proof.Origin), nil
+	known := s.known.Load()
+	if known != nil {
+		if o, ok := (*known)[namedHost{scheme, host}]; ok {
+			return o, nil
+		}
 	}
 	o, err := proof.ParseOrigin(scheme + "://" + host)
 	if err != nil {
@@ -50,10 +59,22 @@ func (s *siteHosts) origin(scheme, host string) (proof.Origin, error) {
 	if !s.any && !s.exact[hostname(o.Host())] {
 		return o, errors.New("not a host of this site")
 	}
-	if s.number.Add(1) <= maxKnownHosts {
-		s.known.Store(key, o)
+	if len(host) <= maxKnownHostSize {
+		s.remember(known, namedHost{scheme, strings.Clone(host)}, o)
 	}
 	return o, nil
+}
+
+func (s *siteHosts) remember(known *map[namedHost]proof.Origin, name namedHost, o proof.Origin) {
+	more := make(map[namedHost]proof.Origin)
+	if known != nil {
+		if len(*known) == maxKnownHosts {
+			return
+		}
+		maps.Copy(more, *known)
+	}
+	more[name] = o
+	s.known.CompareAndSwap(known, &more) // whoever comes second parses once more
 }
 
 // hostname cuts the port off.
@@ -81,14 +102,11 @@ func (a *App) findHosts() error {
 			dependent = append(dependent, h)
 		}
 	}
-	if len(dependent) == 0 {
-		return nil
-	}
 	app, err := a.ctx.AppIfConfigured("http")
 	if err != nil {
 		return fmt.Errorf("looking for the hosts of dpop: %w", err)
 	}
-	w := walk{found: make(map[*Handler]*siteHosts), open: make(map[*Handler]bool)}
+	w := walk{found: make(map[*Handler]*siteHosts), open: make(map[*Handler]bool), rewritten: make(map[*Handler]bool)}
 	for _, server := range app.(*caddyhttp.App).Servers {
 		w.named = server.NamedRoutes
 		w.routes(server.Routes, nil)
@@ -96,6 +114,7 @@ func (a *App) findHosts() error {
 			w.routes(server.Errors.Routes, nil)
 		}
 	}
+	a.rewritten = w.rewritten
 	for _, h := range dependent {
 		site := w.found[h]
 		if site == nil || w.open[h] {
@@ -113,15 +132,21 @@ type walk struct {
 	found map[*Handler]*siteHosts
 	open  map[*Handler]bool // seen where no exact host is needed
 	depth int
+
+	rewritten map[*Handler]bool // matched by a path that an earlier route rewrites
+	behind    bool              // an earlier route of this list rewrites paths
 }
 
 // maxRouteDepth ends the walk through named routes that invoke each other.
 const maxRouteDepth = 64
 
 func (w *walk) routes(routes caddyhttp.RouteList, hosts []string) {
+	before := w.behind
 	for i := range routes {
 		w.route(&routes[i], hosts)
+		w.behind = w.behind || rewrites(&routes[i])
 	}
+	w.behind = before
 }
 
 // route descends with the hosts that can reach it; nil means any.
@@ -130,6 +155,9 @@ func (w *walk) route(r *caddyhttp.Route, hosts []string) {
 		hosts = exact
 	}
 	for _, handler := range r.Handlers {
+		if h, ok := handler.(*Handler); ok && w.behind && matchesPath(r.MatcherSets) {
+			w.rewritten[h] = true
+		}
 		w.handler(handler, hosts)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 
 	"go.uber.org/zap"
 
@@ -85,6 +86,7 @@ type Handler struct {
 	cors       *corsPolicy
 
 	site     siteHosts
+	proxied  sync.Once // the advice about proxies was given
 	requests requestCounters
 }
 

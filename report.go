@@ -38,8 +38,11 @@ func (h *Handler) report(c *check, err error) Reason {
 	if span := trace.SpanFromContext(c.r.Context()); span.IsRecording() {
 		span.SetAttributes(attribute.String("dpop.reason", string(reason)), attribute.String("dpop.error", answer.code))
 	}
-	if reason == ReasonReplayed {
+	switch reason {
+	case ReasonReplayed:
 		h.emitReplay(c)
+	case Reason(proof.ReasonHTUMismatch), ReasonHostUnknown:
+		h.adviseProxy(c.r)
 	}
 	return reason
 }
