@@ -186,6 +186,7 @@ func (a *App) Cleanup() error {
 		s.slot.drop(a)
 	}
 	a.mu.Unlock()
+	windows.drop(a)
 	return release(a.held)
 }
 
@@ -213,11 +214,9 @@ func (a *App) replayParams(space string, logger *zap.Logger) replay.Params {
 func (a *App) widenWindow(store replay.Store, w replay.Window) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	widest := a.windows[store]
-	widest.Proof = max(widest.Proof, w.Proof)
-	widest.Nonce = max(widest.Nonce, w.Nonce)
+	widest := widestWindow(a.windows[store], w)
 	a.windows[store] = widest
-	store.SetWindow(widest)
+	windows.use(a, store, widest)
 }
 
 // Interface guards

@@ -149,6 +149,7 @@ func (s *StorageReplay) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // pooledLog is the log of this process on shared storage.
 type pooledLog struct {
 	*replay.Log
+	table   *replay.Table
 	storage *sharedStorage
 	timeout time.Duration
 }
@@ -168,6 +169,7 @@ func newPooledLog(storage certmagic.Storage, table *replay.Table, p replay.Param
 			Timeout: p.Timeout,
 			Logger:  p.Logger,
 		}),
+		table:   table,
 		storage: newSharedStorage(storage),
 		timeout: p.Timeout,
 	}
