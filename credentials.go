@@ -29,6 +29,7 @@ type exchange struct {
 	proofs        []string
 
 	claimed []claimed
+	room    [1]claimed // for the only one that most have
 
 	// Of the handler that spoke last.
 	reason   Reason
@@ -61,6 +62,7 @@ func exchangeOf(r *http.Request) *exchange {
 		authorization: r.Header["Authorization"],
 		proofs:        r.Header["Dpop"],
 	}
+	x.claimed = x.room[:0]
 	if vars != nil {
 		vars[exchangeVar] = x
 	}

@@ -48,9 +48,12 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	h.publish(&c)
 	h.refreshNonce(w, &c)
 	h.forward(r, &c)
-	w, r, end := h.endWithToken(w, r, &c)
-	defer end()
-	return next.ServeHTTP(w, r)
+	if c.claims == nil || c.claims.Expiry.IsZero() {
+		return next.ServeHTTP(w, r)
+	}
+	s := h.endWithToken(w, r, &c)
+	defer s.end()
+	return next.ServeHTTP(s, r.WithContext(s))
 }
 
 // check is the way of one request through one handler.
@@ -81,7 +84,8 @@ func (c *check) run() (err error) {
 		return err
 	}
 	if c.credentials.token != "" {
-		c.hash = sha256.Sum256([]byte(c.credentials.token))
+		// Common tokens fit, and are not copied to the heap.
+		c.hash = sha256.Sum256(append(make([]byte, 0, 2048), c.credentials.token...))
 		c.source, c.record = c.h.cached(&c.hash)
 	}
 	if c.credentials.bearer {

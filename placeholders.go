@@ -59,11 +59,18 @@ func (h *Handler) mapPlaceholders(r *http.Request, x *exchange) *caddy.Replacer 
 	if !x.mappedTo {
 		x.mappedTo = true
 		repl.Map(x.placeholder)
-		if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok && keepsLogs(r) {
 			extra.Set(zap.Object("dpop", x))
 		}
 	}
 	return repl
+}
+
+// keepsLogs says whether the server that the request came in by writes an
+// access log, so that a field for it is worth its making.
+func keepsLogs(r *http.Request) bool {
+	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	return server == nil || server.Logs != nil
 }
 
 // placeholder answers {http.dpop.*}. Unset ones are empty, not unknown, so

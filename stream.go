@@ -17,70 +17,111 @@ import (
 // endWithToken makes an upgraded or streaming response end when the access
 // token expires: an open connection must not outlive the right to it. A
 // response that is merely in progress is left to finish.
-func (h *Handler) endWithToken(w http.ResponseWriter, r *http.Request, c *check) (http.ResponseWriter, *http.Request, func()) {
-	if c.claims == nil || c.claims.Expiry.IsZero() {
-		return w, r, func() {}
-	}
-	ctx, cancel := context.WithCancel(r.Context())
-	s := &streamWriter{
+func (h *Handler) endWithToken(w http.ResponseWriter, r *http.Request, c *check) *stream {
+	return &stream{
 		ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
+		Context:               r.Context(),
 		expires:               c.claims.Expiry.Add(h.clockSkew()),
-		now:                   h.app.now,
-		cancel:                cancel,
+		app:                   h.app,
 	}
-	return s, r.WithContext(ctx), s.end
 }
 
-// streamWriter notices that a response is a stream, by its first flush or by
-// the connection being taken over, and from then on counts down to the end of
+// stream notices that a response is a stream, by its first flush or by the
+// connection being taken over, and from then on counts down to the end of
 // the access token. Other responses never start a timer.
-type streamWriter struct {
+//
+// It is the request's context, too, and can end it. Few handlers ask when their
+// request ends, so what that takes is made when the first one does.
+type stream struct {
 	caddyhttp.ResponseWriterWrapper
-	expires time.Time
-	now     func() time.Time
-	cancel  context.CancelFunc
+	context.Context // of the request as it came
 
-	mu    sync.Mutex // proxies flush from a goroutine of their own
-	timer *time.Timer
-	done  bool
+	expires time.Time
+	app     *App
+
+	mu     sync.Mutex // proxies flush from a goroutine of their own
+	ctx    context.Context
+	cancel context.CancelFunc
+	timer  *time.Timer
+	done   bool
+}
+
+// ending returns a context that this stream can end.
+func (s *stream) ending() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx == nil {
+		s.ctx, s.cancel = context.WithCancel(s.Context)
+		if s.done {
+			s.cancel()
+		}
+	}
+	return s.ctx
+}
+
+// Done implements context.Context.
+func (s *stream) Done() <-chan struct{} { return s.ending().Done() }
+
+// Err implements context.Context.
+func (s *stream) Err() error { return s.latest().Err() }
+
+// Value implements context.Context. Package context asks this way, after Done,
+// for a parent that it can tell about children.
+func (s *stream) Value(key any) any { return s.latest().Value(key) }
+
+func (s *stream) latest() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx == nil {
+		return s.Context
+	}
+	return s.ctx
 }
 
 // FlushError implements the method that http.ResponseController looks for.
-func (s *streamWriter) FlushError() error {
-	s.countDown(s.cancel)
+func (s *stream) FlushError() error {
+	s.countDown(nil)
 	return http.NewResponseController(s.ResponseWriter).Flush()
 }
 
 // Flush implements http.Flusher for handlers that ask for it by type.
-func (s *streamWriter) Flush() { _ = s.FlushError() }
+func (s *stream) Flush() { _ = s.FlushError() }
 
 // Hijack implements http.Hijacker.
-func (s *streamWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (s *stream) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(s.ResponseWriter).Hijack()
 	if err == nil {
-		s.countDown(func() {
-			s.cancel()
-			_ = conn.Close()
-		})
+		s.countDown(conn)
 	}
 	return conn, rw, err
 }
 
-func (s *streamWriter) countDown(end func()) {
+// countDown begins to wait for the token's end, once. A connection that was
+// taken over is closed then.
+func (s *stream) countDown(taken net.Conn) {
+	s.ending()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.timer == nil && !s.done {
-		s.timer = time.AfterFunc(s.expires.Sub(s.now()), end)
+	if s.timer != nil || s.done {
+		return
 	}
+	s.timer = time.AfterFunc(s.expires.Sub(s.app.now()), func() {
+		s.cancel()
+		if taken != nil {
+			_ = taken.Close()
+		}
+	})
 }
 
 // end stops the countdown when the response is complete.
-func (s *streamWriter) end() {
+func (s *stream) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.done = true
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	s.cancel()
+	if s.cancel != nil {
+		s.cancel()
+	}
 }

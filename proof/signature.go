@@ -53,15 +53,16 @@ func (p *Proof) VerifySignature() error {
 
 // sum hashes text into digest and returns the part of it that is used.
 func sum(hash crypto.Hash, digest *[sha512.Size]byte, text string) []byte {
+	buf := append(make([]byte, 0, 1024), text...) // most proofs fit, and stay on the stack
 	switch hash {
 	case crypto.SHA384:
-		d := sha512.Sum384([]byte(text))
+		d := sha512.Sum384(buf)
 		return digest[:copy(digest[:], d[:])]
 	case crypto.SHA512:
-		*digest = sha512.Sum512([]byte(text))
+		*digest = sha512.Sum512(buf)
 		return digest[:]
 	default:
-		d := sha256.Sum256([]byte(text))
+		d := sha256.Sum256(buf)
 		return digest[:copy(digest[:], d[:])]
 	}
 }

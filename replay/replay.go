@@ -33,7 +33,7 @@ type Owner [8]byte
 
 // NewOwner returns the owner for the key with this thumbprint.
 func NewOwner(jkt string) Owner {
-	sum := sha256.Sum256([]byte(jkt))
+	sum := sha256.Sum256(append(make([]byte, 0, 64), jkt...)) // stays on the stack
 	return Owner(sum[:len(Owner{})])
 }
 
