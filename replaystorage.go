@@ -151,7 +151,6 @@ type pooledLog struct {
 	*replay.Log
 	table   *replay.Table
 	storage *sharedStorage
-	timeout time.Duration
 }
 
 const replayPrefix = "dpop/replay"
@@ -171,7 +170,6 @@ func newPooledLog(storage certmagic.Storage, table *replay.Table, p replay.Param
 		}),
 		table:   table,
 		storage: newSharedStorage(storage),
-		timeout: p.Timeout,
 	}
 	log.storage.changed = func(s certmagic.Storage) { log.SetStorage(s) }
 	return log
@@ -180,17 +178,19 @@ func newPooledLog(storage certmagic.Storage, table *replay.Table, p replay.Param
 // Destruct closes this process's name, so that other nodes need not wait to
 // find out that it is gone.
 func (l *pooledLog) Destruct() error {
-	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), replay.DefaultTimeout)
 	defer cancel()
 	return l.Close(ctx)
 }
 
-// checkLogs tries the storage of the replay logs before a configuration
-// takes over. What cannot heal by itself fails the load; anything else is
+// checkLogs hands the replay logs the time-out of this configuration, and tries
+// their storage before it takes over. What cannot heal by itself fails the load; anything else is
 // answered 503 until it does.
 func (a *App) checkLogs() error {
 	for _, log := range a.logs {
-		ctx, cancel := context.WithTimeout(context.Background(), log.timeout)
+		timeout := time.Duration(a.ReplayTimeout)
+		log.SetTimeout(timeout)
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		err := log.Check(ctx)
 		cancel()
 		switch {

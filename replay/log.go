@@ -60,13 +60,13 @@ type LogConfig struct {
 // Nothing is started before the first claim. From then on one goroutine at a time carries batches and ends when
 // there are none, and one tidies up once a minute until Close.
 type Log struct {
-	table   *Table
-	timeout time.Duration
-	logger  *zap.Logger
+	table  *Table
+	logger *zap.Logger
 
 	since atomic.Int64 // the node's cut-off, to refuse at once what it would refuse
 
 	mu      sync.Mutex // guards what follows; never held during a storage call
+	timeout time.Duration
 	storage Storage
 	moved   bool // storage is not known to be the one that node has written to
 	closed  bool
@@ -163,6 +163,13 @@ func (l *Log) Check(ctx context.Context) error {
 
 // SetWindow implements [Store].
 func (l *Log) SetWindow(w Window) { l.table.SetWindow(w) }
+
+// SetTimeout changes [LogConfig.Timeout] for the claims to come.
+func (l *Log) SetTimeout(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.timeout = d
+}
 
 // SetStorage replaces the storage, as every reload does. If it shows the records of this process, it is the same
 // one under another value, and nothing changes. Otherwise it receives all live entries before any claim is
