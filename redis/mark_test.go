@@ -69,6 +69,49 @@ func TestRaiseUnderLoad(t *testing.T) {
 	group.Wait()
 }
 
+// TestRaiseAtOnce: another node raises the window between our look at the mark and our change.
+func TestRaiseAtOnce(t *testing.T) {
+	for _, command := range []string{"WATCH", "MULTI"} {
+		b := newBed(t)
+		s := b.warm()
+		theirs := s.parts[0].view.Load().mark.raised(limits{Proof: 7200}, b.clock.Now().Unix())
+		once := true
+		b.fail(func(c string, _ []string) (string, bool) {
+			if c == command && once {
+				once = false
+				_ = b.Set("dpop:mark", theirs.text)
+			}
+			return "", false
+		})
+		s.SetWindow(replay.Window{Nonce: time.Hour})
+		wantError(t, "first use", s.Claim(t.Context(), b.proof("a")), nil)
+		if m := s.parts[0].view.Load().mark; m.limits != (limits{Proof: 7200, Nonce: 3600}) || len(m.Past) != 2 {
+			t.Fatalf("%s: %s", command, m.text)
+		}
+	}
+}
+
+// TestSlowRaise: the change of the mark arrives late. Claims that other nodes made in between count as made before it.
+func TestSlowRaise(t *testing.T) {
+	b := newBed(t)
+	s := b.warm()
+	before := b.clock.Now().Unix()
+	slow := true
+	b.fail(func(command string, _ []string) (string, bool) {
+		if command == "EXEC" && slow {
+			slow = false
+			b.clock.Add(3 * time.Second)
+			time.Sleep(slack + 50*time.Millisecond) // what the store measures
+		}
+		return "", false
+	})
+	s.SetWindow(replay.Window{Proof: time.Hour})
+	wantError(t, "first use", s.Claim(t.Context(), b.proof("a")), nil)
+	if past := s.parts[0].view.Load().mark.Past; len(past) != 1 || past[0].Until != before+4 {
+		t.Fatalf("%+v, want until %d", past, before+4)
+	}
+}
+
 func TestMark(t *testing.T) {
 	m := newMark("e", "s", 1000, limits{Proof: 90, Nonce: 0})
 	parsed, err := parseMark(m.text)

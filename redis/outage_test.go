@@ -32,7 +32,10 @@ func TestLostAnswer(t *testing.T) {
 			if how == "cut" {
 				b.fail(func(c string, _ []string) (string, bool) {
 					if c == "TIME" { // the last of the round trip
-						go p.cut()
+						go func() {
+							p.cut()
+							p.set(func() { p.swallow = false }) // a second attempt would be answered
+						}()
 					}
 					return "", false
 				})
@@ -136,12 +139,24 @@ func TestAbandoned(t *testing.T) {
 		group.Wait()
 		cancel()
 	}
-	eventually(t, func() bool {
-		part := s.parts[0]
+	part := s.parts[0]
+	idle := func() bool {
 		part.mu.Lock()
 		defer part.mu.Unlock()
 		return part.busy == 0 && len(part.queue) == 0
-	})
+	}
+	eventually(t, idle)
+
+	// The caller goes away just when it is handed a lane and the claim of another.
+	gone := &waiter{claim: b.proof("gone"), came: time.Now(), key: part.entryKey(b.proof("gone").ID), turn: make(chan []*waiter, 1)}
+	other := &waiter{claim: b.proof("other"), came: time.Now(), key: part.entryKey(b.proof("other").ID), turn: make(chan []*waiter, 1)}
+	part.busy++
+	part.abandon(gone)
+	gone.turn <- []*waiter{gone, other}
+	if batch := <-other.turn; batch != nil || other.err != nil {
+		t.Fatalf("batch %v, %v", batch, other.err)
+	}
+	eventually(t, idle)
 	tally := replaytest.Race(t.Context(), []replay.Store{s}, b.clock.Now(), 200, 3)
 	if tally.Doubles != 0 || tally.Refused != 0 || tally.Err != nil {
 		t.Fatalf("%+v", tally)

@@ -155,7 +155,6 @@ func (s *store) connected() (*link, error) {
 	if s.refusal != nil && time.Now().Before(s.retry) {
 		return nil, s.refusal
 	}
-	s.refusal = nil
 	if s.link != nil && !s.link.stale.Load() {
 		return s.link, nil
 	}

@@ -50,6 +50,10 @@ func TestLostEntries(t *testing.T) {
 		{"clock of Redis ahead and back", func(b *bed, s *store) {
 			b.advance(time.Hour)
 			wantUnavailable(b.t, "while it is ahead", s.Claim(b.t.Context(), b.proof("ahead")), "ahead of ours")
+			s.parts[0].view.Store(nil) // as after an error
+			if _, err := s.parts[0].open(b.t.Context(), nil); err != nil {
+				b.t.Fatal(err)
+			}
 			b.advance(-time.Hour)
 		}, "set back"},
 	}
@@ -107,6 +111,19 @@ func TestNoticedDuringClaim(t *testing.T) {
 	b.Del("dpop:mark")
 	wantUnavailable(t, "during the claim", s.Claim(t.Context(), ahead), "lost entries")
 	wantError(t, "its key is used up", s.Claim(t.Context(), ahead), replay.ErrReplayed)
+}
+
+// TestServerChangesDuringClaim: an answer of a server that has lost its address meanwhile is worth nothing.
+func TestServerChangesDuringClaim(t *testing.T) {
+	b := newBed(t)
+	s := b.warm()
+	b.fail(func(command string, _ []string) (string, bool) {
+		if command == "SET" {
+			s.parts[0].view.Load().node.gone.Store(true) // as another connection would
+		}
+		return "", false
+	})
+	wantUnavailable(t, "during the claim", s.Claim(t.Context(), b.proof("a")), "another redis server")
 }
 
 func TestUnfitServer(t *testing.T) {
