@@ -20,11 +20,11 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	_ "github.com/caddy-dpop/caddy-dpop"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/caddy-dpop/caddy-dpop"
 )
 
 // metric is what a scrape says about one name.

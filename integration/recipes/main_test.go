@@ -7,11 +7,11 @@ import (
 	"os"
 	"testing"
 
-	_ "github.com/caddy-dpop/caddy-dpop"
-	_ "github.com/caddy-dpop/caddy-dpop/redis"
-
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/caddy-dpop/caddy-dpop"
+	_ "github.com/caddy-dpop/caddy-dpop/redis"
 )
 
 // beCaddy tells this binary to be Caddy, with the arguments that follow.
