@@ -7,9 +7,9 @@ package dpop
 import (
 	"crypto/ecdsa"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -146,7 +146,6 @@ type benchBed struct {
 	handler *Handler
 	issuer  *testkit.Key
 	server  *caddyhttp.Server
-	local   net.Addr
 	clients []*benchClient
 	records []*token.Record // of the clients' tokens
 }
@@ -162,7 +161,7 @@ const benchURL = "https://api.test/v1/accounts/4711/items"
 // tokens, some 550 bytes, unless more is asked for.
 func newBenchBed(tb testing.TB, clients, tokenSize int) *benchBed {
 	tb.Helper()
-	bed := &benchBed{tb: tb, issuer: testkit.P256("issuer"), server: new(caddyhttp.Server), local: &net.TCPAddr{Port: 443}}
+	bed := &benchBed{tb: tb, issuer: testkit.P256("issuer"), server: new(caddyhttp.Server)}
 	dir := tb.TempDir()
 	keys := filepath.Join(dir, "keys.json")
 	set, err := json.Marshal(map[string]any{"keys": []any{bed.issuer.JWK("k1")}})
@@ -342,11 +341,8 @@ func (bed *benchBed) request(token, proof string, w http.ResponseWriter) *http.R
 	benchMust(bed.tb, err)
 	r.Header["Authorization"] = []string{"DPoP " + token}
 	r.Header["Dpop"] = []string{proof}
-	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, bed.server)
-	vars := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
-	vars["trusted_proxy"] = true // so that the scheme can be https without TLS
-	r.Header["X-Forwarded-Proto"] = []string{"https"}
-	return r
+	r.TLS = &tls.ConnectionState{HandshakeComplete: true}
+	return caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, bed.server)
 }
 
 // forgetHeaders makes the next proof of every client its first.

@@ -27,6 +27,7 @@ const (
 type exchange struct {
 	authorization []string
 	proofs        []string
+	hash          tokenHash // of the access token
 
 	claimed []claimed
 	room    [1]claimed // for the only one that most have

@@ -35,7 +35,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	c := check{h: h, r: r, x: exchangeOf(r), now: h.app.now()}
+	begin := time.Now()
 	err := c.run()
+	checkSeconds.Observe(time.Since(begin).Seconds())
 	h.count(&c, err)
 	if err != nil {
 		if h.Mode != wordMonitor {
@@ -64,7 +66,7 @@ type check struct {
 	now time.Time
 
 	credentials credentials
-	hash        tokenHash
+	hash        *tokenHash // of the token, in the exchange
 	source      *source
 	record      *token.Record // nil while the token is new
 	claims      *token.Claims // nil with proof_only
@@ -85,8 +87,9 @@ func (c *check) run() (err error) {
 	}
 	if c.credentials.token != "" {
 		// Common tokens fit, and are not copied to the heap.
-		c.hash = sha256.Sum256(append(make([]byte, 0, 2048), c.credentials.token...))
-		c.source, c.record = c.h.cached(&c.hash)
+		c.x.hash = sha256.Sum256(append(make([]byte, 0, 2048), c.credentials.token...))
+		c.hash = &c.x.hash
+		c.source, c.record = c.h.cached(c.hash)
 	}
 	if c.credentials.bearer {
 		return c.runBearer()
@@ -158,7 +161,7 @@ func (c *check) parseProof() (err error) {
 		return err
 	}
 	if !c.h.ProofOnly {
-		request.AccessTokenHash = &c.hash
+		request.AccessTokenHash = c.hash
 	}
 	if c.h.nonces != nil {
 		if err := c.h.nonces.keys.ready(c.r.Context()); err != nil {
@@ -180,7 +183,7 @@ func (c *check) findToken() (deferred bool, err error) {
 		return false, err
 	}
 	if c.source == c.h.opaque {
-		if claims, ok := c.h.answers.Cached(c.hash); ok {
+		if claims, ok := c.h.answers.Cached(*c.hash); ok {
 			c.claims = claims
 			return false, c.source.policy.Check(c.claims, c.now)
 		}
@@ -249,8 +252,8 @@ func (c *check) claim() error {
 		Owner:    replay.NewOwner(jkt),
 		IssuedAt: c.proof.IssuedAt.Unix(),
 	}
-	if !c.proof.NonceIssuedAt.IsZero() {
-		entry.NonceAt = c.proof.NonceIssuedAt.Unix()
+	if issued := c.nonceIssued(); !issued.IsZero() {
+		entry.NonceAt = issued.Unix()
 	}
 	if c.x.hasClaimed(c.h.store, entry.ID) {
 		return nil
@@ -269,6 +272,17 @@ func (c *check) claim() error {
 	}
 	c.x.claimed = append(c.x.claimed, claimed{c.h.store, entry.ID})
 	return nil
+}
+
+// nonceIssued is when the proof's nonce was made, also where this handler does
+// not look at nonces: another one, on the same store, may let the proof pass
+// for as long as its nonce lives.
+func (c *check) nonceIssued() time.Time {
+	if !c.proof.NonceIssuedAt.IsZero() || c.proof.Nonce == "" || c.h.app.nonces == nil {
+		return c.proof.NonceIssuedAt
+	}
+	issued, _ := c.h.app.nonces.find(c.proof.Nonce, c.now.Add(maxClockSkew))
+	return issued
 }
 
 // monitorTimeout is how long a claim may take where the answer changes nothing.
@@ -308,7 +322,7 @@ func (c *check) remember() {
 			return // has its own cache, with its own times
 		}
 		if c.h.app.tokens != nil {
-			c.record = c.h.app.tokens.Put(c.hash, c.source.ID(), c.claims)
+			c.record = c.h.app.tokens.Put(*c.hash, c.source.ID(), c.claims)
 		}
 	}
 	if c.record == nil || c.proof == nil {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-dpop/caddy-dpop/token"
 )
 
 // userIDPlaceholder fills `user_id` of Caddy's access log and REMOTE_USER of
@@ -29,17 +31,32 @@ func (h *Handler) publish(c *check) {
 	if c.proof != nil {
 		x.jkt = c.proof.Header.Thumbprint()
 	}
-	repl := h.mapPlaceholders(c.r, x)
-	if repl == nil || c.claims == nil {
+	if c.claims != nil {
+		x.userID = h.userID(c.claims)
+		overrideUserID(c.r, x.userID)
+	}
+	h.mapPlaceholders(c.r, x)
+}
+
+// userID is the token's subject: unique at its issuer only (RFC 9068, section
+// 2.2), so with several of them both.
+func (h *Handler) userID(claims *token.Claims) string {
+	if claims.Subject != "" && (len(h.sources) > 1 || len(h.sources) == 1 && h.opaque != nil) {
+		return claims.Issuer + "|" + claims.Subject
+	}
+	return claims.Subject
+}
+
+// overrideUserID makes sure that placeholder is asked: what an earlier handler
+// has set was another's word.
+func overrideUserID(r *http.Request, id string) {
+	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if repl == nil {
 		return
 	}
-	x.userID = c.claims.Subject
-	if x.userID != "" && (len(h.sources) > 1 || len(h.sources) == 1 && h.opaque != nil) {
-		// A subject is unique at its issuer only (RFC 9068, section 2.2).
-		x.userID = c.claims.Issuer + "|" + c.claims.Subject
+	if earlier, ok := repl.Get(userIDPlaceholder); ok && earlier != id {
+		repl.Set(userIDPlaceholder, id)
 	}
-	// What an earlier handler put there was another's word.
-	repl.Set(userIDPlaceholder, x.userID)
 }
 
 // publishRefusal sets what error routes can ask for.
@@ -51,19 +68,15 @@ func (h *Handler) publishRefusal(c *check, reason Reason, answer refusal) {
 }
 
 // mapPlaceholders hooks the exchange into the request's replacer, once.
-func (h *Handler) mapPlaceholders(r *http.Request, x *exchange) *caddy.Replacer {
+func (h *Handler) mapPlaceholders(r *http.Request, x *exchange) {
 	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if repl == nil {
-		return nil
-	}
-	if !x.mappedTo {
+	if repl != nil && !x.mappedTo {
 		x.mappedTo = true
 		repl.Map(x.placeholder)
 		if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok && keepsLogs(r) {
 			extra.Set(zap.Object("dpop", x))
 		}
 	}
-	return repl
 }
 
 // keepsLogs says whether the server that the request came in by writes an
@@ -73,9 +86,12 @@ func keepsLogs(r *http.Request) bool {
 	return server == nil || server.Logs != nil
 }
 
-// placeholder answers {http.dpop.*}. Unset ones are empty, not unknown, so
+// placeholder answers {http.dpop.*}, and {http.auth.user.id} after success. Unset ones are empty, not unknown, so
 // that a template written for success also works on a refusal.
 func (x *exchange) placeholder(key string) (any, bool) {
+	if key == userIDPlaceholder {
+		return x.userID, x.claims != nil
+	}
 	name, ok := strings.CutPrefix(key, "http.dpop.")
 	if !ok {
 		return nil, false

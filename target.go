@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/caddy-dpop/caddy-dpop/proof"
@@ -51,24 +52,24 @@ func isAny(list []string) bool { return len(list) == 1 && list[0] == wordAny }
 // that the proof is held against what the client signed (RFC 9449, section
 // 4.3, checks 8 and 9).
 func (h *Handler) target(r *http.Request) (method string, target proof.Target, err error) {
-	original := r
-	if o, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
-		original = &o
+	method, uri, url := r.Method, r.RequestURI, r.URL
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		method, uri, url = original.Method, original.RequestURI, original.URL
 	}
 	origin, err := h.origin(r)
 	if err != nil {
 		return "", proof.Target{}, err
 	}
-	return original.Method, origin.Target(requestPath(original)), nil
+	return method, origin.Target(requestPath(uri, url)), nil
 }
 
 // requestPath is the path as it stood on the request line: parsing and
 // escaping it again would lose which slashes were encoded when it also has
 // characters that need not be escaped for us.
-func requestPath(r *http.Request) string {
-	path, _, _ := strings.Cut(r.RequestURI, "?")
+func requestPath(uri string, url *url.URL) string {
+	path, _, _ := strings.Cut(uri, "?")
 	if !strings.HasPrefix(path, "/") || strings.ContainsRune(path, '#') {
-		return r.URL.EscapedPath() // absolute form, authority form, or nothing that a URI could hold
+		return url.EscapedPath() // absolute form, authority form, or nothing that a URI could hold
 	}
 	return path
 }

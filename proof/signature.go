@@ -24,9 +24,8 @@ func (p *Proof) VerifySignature() error {
 	switch key := p.Header.key.(type) {
 	case *ecdsa.PublicKey:
 		var digest [sha512.Size]byte
-		var der [maxDER]byte
 		if len(p.signature) == 2*alg.size {
-			valid = ecdsa.VerifyASN1(key, sum(alg.hash, &digest, p.signed), appendDER(der[:0], p.signature))
+			valid = ecdsa.VerifyASN1(key, sum(alg.hash, &digest, p.signed), appendDER(p.der[:0], p.signature))
 		}
 	case ed25519.PublicKey:
 		// Verify panics on a key of another length; parseJWK has seen to that.

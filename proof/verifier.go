@@ -118,7 +118,8 @@ func (v *Verifier) Verify(compact string, r *Request) (*Proof, error) {
 }
 
 // Proof is what a parsed proof says. Nothing in it is to be believed before
-// [Verifier.Match] and [Proof.VerifySignature] have passed.
+// [Verifier.Match] and [Proof.VerifySignature] have passed. It is not safe for
+// concurrent use.
 type Proof struct {
 	// Header is the protected header with the client's key; keep it to have the next
 	// proof of the same client parsed faster.
@@ -139,6 +140,7 @@ type Proof struct {
 
 	signed    string // the signing input: header and payload as sent
 	signature string // decoded
+	der       [maxDER]byte
 
 	hasNonce  bool
 	ath       string // "" when absent: no hash is empty
