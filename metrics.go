@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/caddy-dpop/caddy-dpop/proof"
 	"github.com/caddy-dpop/caddy-dpop/token"
 
 	"github.com/caddyserver/caddy/v2"
@@ -29,8 +30,16 @@ var (
 		Namespace: "caddy",
 		Subsystem: "dpop",
 		Name:      "clock_offset_seconds",
-		Help:      "How far the clocks of clients are ahead, from the iat of proofs with a good signature or a bad iat.",
+		Help:      "How far the clocks of clients are ahead, from the iat of proofs that passed or were refused for it.",
 		Buckets:   []float64{-3600, -300, -60, -30, -10, -5, -2, -1, 0, 1, 2, 5, 10, 30, 60, 300, 3600},
+	})
+
+	checkSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: "caddy",
+		Subsystem: "dpop",
+		Name:      "check_duration_seconds",
+		Help:      "Time that requests spent in dpop, accepted and refused ones, the replay store included.",
+		Buckets:   []float64{1e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, .01, .05, .1, .5, 1, 5},
 	})
 
 	replaySeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -134,7 +143,7 @@ func (*stateCollector) Collect(ch chan<- prometheus.Metric) {
 // configuration. Several generations and handlers register the same ones.
 func registerMetrics(ctx caddy.Context) error {
 	registry := ctx.GetMetricsRegistry()
-	for _, c := range []prometheus.Collector{requestsTotal, clockOffset, nonceChallenges, replaySeconds, state} {
+	for _, c := range []prometheus.Collector{requestsTotal, clockOffset, nonceChallenges, checkSeconds, replaySeconds, state} {
 		if err := registry.Register(c); err != nil {
 			if _, again := errors.AsType[prometheus.AlreadyRegisteredError](err); !again {
 				return err
@@ -191,5 +200,11 @@ func (h *Handler) countRefusal(c *check, err error) {
 	requestsTotal.WithLabelValues(outcome, string(reason), found).Inc()
 	if h.answer(reason).code == errUseNonce {
 		nonceChallenges.Inc()
+	}
+	// A clock that is off is why these were refused: whose is, and by how much,
+	// is what an operator wants to know.
+	switch proof.Reason(reason) {
+	case proof.ReasonIATTooOld, proof.ReasonIATInFuture, proof.ReasonIATChallenged:
+		clockOffset.Observe(c.proof.Offset(c.now).Seconds())
 	}
 }
