@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -54,7 +55,7 @@ func (s secrets) bytes(what string, b []byte) {
 	list, _ := json.Marshal(ints(b))
 	for _, spelled := range []string{
 		base64.StdEncoding.EncodeToString(b), base64.RawURLEncoding.EncodeToString(b), hex.EncodeToString(b), string(b),
-		strings.Trim(fmt.Sprint(b), "[]"), strings.Trim(string(list), "[]"), fmt.Sprintf("%q", b), url.QueryEscape(string(b)),
+		strings.Trim(fmt.Sprint(ints(b)), "[]"), strings.Trim(string(list), "[]"), strconv.Quote(string(b)), url.QueryEscape(string(b)),
 	} {
 		s[strings.TrimRight(spelled, "=")] = what
 	}
@@ -79,10 +80,9 @@ func ints(b []byte) []int {
 func (s secrets) find(t testing.TB, where, text string) {
 	t.Helper()
 	for secret, what := range s {
-		if i := strings.Index(text, secret); i >= 0 {
-			line := text[strings.LastIndexByte(text[:i], '\n')+1:]
-			line, _, _ = strings.Cut(line, "\n")
-			t.Errorf("%s holds %s: %.600s", where, what, line)
+		if before, after, found := strings.Cut(text, secret); found {
+			end, _, _ := strings.Cut(after, "\n")
+			t.Errorf("%s holds %s: %.600s", where, what, before[strings.LastIndexByte(before, '\n')+1:]+secret+end)
 		}
 	}
 }
@@ -106,7 +106,7 @@ func TestFind(t *testing.T) {
 	for _, text := range []string{
 		"eyJqdGkiOiJzb21ldGhpbmcgbmV3In0", "x c2lnbmF0dXJlIG9mIHNvbWUgcHJvb2Y", "?token=opaque-token-of-more-than-twenty", "opaque-token-of-more",
 		"a secret/of more than 20", "a+secret%2Fof+more+than+20", hex.EncodeToString([]byte("0123456789abcdefghijklmnopqrstuv")),
-		"Basic " + base64.StdEncoding.EncodeToString([]byte("rs:a+secret%2Fof+more+than+20")), fmt.Sprint([]byte("0123456789abcdefghijklmnopqrstuv")),
+		"Basic " + base64.StdEncoding.EncodeToString([]byte("rs:a+secret%2Fof+more+than+20")), fmt.Sprint(ints([]byte("0123456789abcdefghijklmnopqrstuv"))),
 	} {
 		found := &counter{TB: t}
 		if s.find(found, "it", text); found.n == 0 {
