@@ -4,8 +4,6 @@
 package dpop
 
 import (
-	"strings"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -146,8 +144,15 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 	case "mtls":
 		return flag(d, &o.MTLS)
 	default:
-		return d.Errf("unrecognized option %q of dpop", option)
+		return unrecognized(d, "dpop", optionNames)
 	}
+}
+
+// optionNames are those of the directive, in the order of its grammar.
+var optionNames = []string{
+	"issuer", "introspection", "audience", "scope", "proof_only", "mtls",
+	"algorithms", "max_age", "clock_skew", "public_url", "nonce", "replay",
+	"bearer", "mode", "realm", "metadata", "cors", "forward_as",
 }
 
 // parseApp reads the global option:
@@ -162,11 +167,11 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 //		token_cache <number>
 //	}
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
+	d.Next()
 	if existing != nil {
 		return nil, d.Err("dpop is there twice among the global options")
 	}
 	app := new(App)
-	d.Next()
 	if d.NextArg() {
 		return nil, d.Errf("unexpected argument %q: the global option dpop has a block", d.Val())
 	}
@@ -190,25 +195,24 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		a.Defaults = new(Options)
 		return a.Defaults.unmarshalBlock(d)
 	case "max_entries":
-		return positive(d, &a.MaxEntries)
+		return number(d, &a.MaxEntries, 1)
 	case "max_per_key":
-		return positive(d, &a.MaxPerKey)
+		return number(d, &a.MaxPerKey, 1)
 	case "replay_timeout":
 		var timeout *caddy.Duration
 		if err := duration(d, &timeout); err != nil {
 			return err
 		}
 		if *timeout <= 0 {
-			return d.Errf("replay_timeout: %q is not accepted: it takes a duration above 0 and up to 1m", d.Val())
+			return refused(d, option, d.Val(), "a duration above 0 and up to 1m")
 		}
 		a.ReplayTimeout = *timeout
 		return nil
 	case "token_cache":
 		a.TokenCache = new(int)
-		return number(d, a.TokenCache)
+		return number(d, a.TokenCache, 0)
 	default:
-		return d.Errf("unrecognized global option %q of dpop: it takes %s", option,
-			strings.Join([]string{"defaults", "max_entries", "max_per_key", "replay_timeout", "token_cache"}, ", "))
+		return unrecognized(d, "the global dpop", []string{"defaults", "max_entries", "max_per_key", "replay_timeout", "token_cache"})
 	}
 }
 

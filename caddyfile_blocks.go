@@ -5,6 +5,7 @@ package dpop
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2"
@@ -83,7 +84,7 @@ func (o *Options) unmarshalMetadata(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		m.Path = d.Val()
 		if d.NextArg() {
-			return d.ArgErr()
+			return surplus(d, "metadata")
 		}
 	}
 	o.Metadata = m
@@ -127,7 +128,7 @@ func block(d *caddyfile.Dispenser, of string, options map[string]func() error) e
 		option := d.Val()
 		unmarshal, ok := options[option]
 		if !ok {
-			return d.Errf("unrecognized option %q of %s", option, of)
+			return unrecognized(d, of, slices.Sorted(maps.Keys(options)))
 		}
 		if seen[option] {
 			return d.Errf("%s: %s is there twice", of, option)

@@ -42,14 +42,23 @@ func (h *Handler) provisionCORS(caddy.Context) error {
 			policy.everyone = true
 			continue
 		}
-		u, err := url.Parse(origin)
-		if err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != origin || strings.ToLower(origin) != origin {
+		if !isOrigin(origin) {
 			return optionError("cors", origin, "`*` or origins as browsers send them, such as https://app.example.com")
 		}
 		policy.origins[origin] = true
 	}
 	h.cors = policy
 	return nil
+}
+
+// isOrigin says whether a browser could send s as Origin (RFC 6454, section
+// 6.2): what it never sends would be listed without effect.
+func isOrigin(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != s || strings.ToLower(s) != s || strings.Contains(s, "*") {
+		return false
+	}
+	return !(u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80")
 }
 
 func (p *corsPolicy) listed(origin string) bool {

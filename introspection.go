@@ -156,7 +156,7 @@ func (in *Introspection) checkClient() error {
 		}
 	default:
 		return optionError("auth_method", in.AuthMethod,
-			strings.Join([]string{token.ClientSecretBasic, token.ClientSecretPost, token.PrivateKeyJWT}, ", "))
+			oneOf([]string{token.ClientSecretBasic, token.ClientSecretPost, token.PrivateKeyJWT}))
 	}
 	return nil
 }

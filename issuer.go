@@ -117,7 +117,7 @@ func (i *Issuer) check(shared []string) error {
 	}
 	for _, alg := range i.Algorithms {
 		if !slices.Contains(token.Algorithms(), alg) {
-			return optionError("algorithms", alg, strings.Join(token.Algorithms(), ", "))
+			return optionError("algorithms", alg, oneOf(token.Algorithms()))
 		}
 	}
 	if i.Typ == "" {
@@ -157,6 +157,9 @@ func checkServerURL(option, value string) error {
 	u, err := url.Parse(value)
 	if err != nil {
 		return optionError(option, value, accepted)
+	}
+	if u.User != nil {
+		value = u.Redacted() // there can be a password in it
 	}
 	private := u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname())
 	if !private || u.Hostname() == "" || u.User != nil {

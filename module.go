@@ -125,7 +125,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		ClockSkew:  new(h.clockSkew()),
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("algorithms: %w", err)
 	}
 	if h.endpoints, err = parsePublicURLs(h.PublicURLs); err != nil {
 		return err

@@ -44,6 +44,15 @@ func optionError(option string, seen any, accepted string) error {
 	return fmt.Errorf("%s: %q is not accepted: it takes %s", option, fmt.Sprint(seen), accepted)
 }
 
+// oneOf lists words: "a", "a or b", "a, b or c".
+func oneOf(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
 // expand replaces placeholders such as {env.ISSUER}. One that is unknown or
 // empty is an error: it must never loosen a check.
 func (h *Handler) expand() error {
@@ -178,7 +187,7 @@ func (h *Handler) checkWords() error {
 			*word.value = word.accepted[0]
 		}
 		if !slices.Contains(word.accepted, *word.value) {
-			return optionError(word.option, *word.value, strings.Join(word.accepted, " or "))
+			return optionError(word.option, *word.value, oneOf(word.accepted))
 		}
 	}
 	return nil
