@@ -83,8 +83,9 @@ func provision(t *testing.T, value []byte) error {
 	config.Admin = &caddy.AdminConfig{Disabled: true}
 	config.StorageRaw = caddyconfig.JSONModuleObject(&storageDouble{Root: t.TempDir()}, "module", "dpop_test", nil)
 	config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{
-		"default": {BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)}},
+		"default": {BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"dpop_test"}`)}},
 	}}
+	underTest = &node{t: t, log: new(logBuffer)}
 	return caddy.Validate(&config)
 }
 
