@@ -12,7 +12,14 @@ from client import drive
 
 def generate(alg):
     if alg == "ES256":
-        return ECKey.generate_key("P-256", is_private=True)
+        # This release writes a coordinate that begins with a zero octet without
+        # it, which RFC 7518, section 6.2.1.2, forbids and nobody else reads: one
+        # key in 128 cannot be used with it.
+        while True:
+            key = ECKey.generate_key("P-256", is_private=True)
+            public = key.as_dict(is_private=False)
+            if len(public["x"]) == len(public["y"]) == 43:
+                return key
     if alg == "EdDSA":
         return OKPKey.generate_key("Ed25519", is_private=True)
     return RSAKey.generate_key(2048, is_private=True)
