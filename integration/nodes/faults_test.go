@@ -147,7 +147,7 @@ func TestReloadChangesStore(t *testing.T) {
 	n := c.nodes[0]
 	var accepted []minted
 	for i, store := range []string{"memory", "storage", "memory", "storage {\n\t\tstorage file_system " + t.TempDir() + "\n\t}"} {
-		n.text = c.configuration(0, storage, store)
+		n.Text = c.configuration(0, storage, store)
 		n.reload(t, i)
 		c.warm(t)
 		for _, m := range c.mint(fmt.Sprint("change", i), 200) {

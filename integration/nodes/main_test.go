@@ -7,33 +7,14 @@
 package nodes
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
+
+	"github.com/caddy-dpop/caddy-dpop/integration/process"
 )
 
-// caddyBinary is the Caddy that TestMain built.
-var caddyBinary string
-
 func TestMain(m *testing.M) {
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "caddy-dpop-nodes-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	caddyBinary = filepath.Join(dir, "caddy")
-	build := exec.Command("go", "build", "-o", caddyBinary, "./cmd/caddy")
-	build.Dir = filepath.Join("..", "..")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build ./cmd/caddy: %v\n%s", err, out)
-		return 1
-	}
-	return m.Run()
+	code := m.Run()
+	process.RemoveBinary()
+	os.Exit(code)
 }

@@ -4,21 +4,15 @@
 package nodes
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/caddy-dpop/caddy-dpop/integration/process"
 	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 )
 
@@ -36,16 +30,9 @@ type cluster struct {
 
 // node is one Caddy process.
 type node struct {
-	url, admin string
-	file       string
-	text       string
-	dir        string
-	client     *http.Client
-
-	mu     sync.Mutex
-	cmd    *exec.Cmd
-	exited chan struct{}
-	log    bytes.Buffer // guarded by mu
+	process.Caddy
+	url    string
+	client *http.Client
 }
 
 // start brings up n processes that use the given replay block and share a
@@ -54,13 +41,17 @@ func start(t *testing.T, n int, storage, replay string) *cluster {
 	t.Helper()
 	c := &cluster{issuer: testkit.NewIssuer("nodes")}
 	t.Cleanup(c.issuer.Close)
+	binary, err := process.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := range n {
-		dir := t.TempDir()
-		nd := &node{dir: dir, file: filepath.Join(dir, "Caddyfile"), client: newClient()}
-		address, admin := freeAddress(t), freeAddress(t)
-		nd.url, nd.admin = "http://"+address, "http://"+admin
+		address := process.FreeAddress()
+		nd := &node{url: "http://" + address, client: newClient()}
+		nd.Binary, nd.Dir, nd.Admin = binary, t.TempDir(), process.FreeAddress()
+		nd.Keep = func(line string) bool { return !strings.Contains(line, "request refused") }
 		c.nodes = append(c.nodes, nd)
-		nd.text = c.configuration(i, storage, replay)
+		nd.Text = c.configuration(i, storage, replay)
 		t.Cleanup(nd.kill)
 		nd.start(t)
 	}
@@ -85,7 +76,7 @@ func (c *cluster) configuration(i int, storage, replay string) string {
 	}
 	respond "node %d"
 }
-`, strings.TrimPrefix(n.admin, "http://"), storage, n.url, c.issuer.URL, audience, publicURL, replay, i)
+`, n.Admin, storage, n.url, c.issuer.URL, audience, publicURL, replay, i)
 }
 
 func newClient() *http.Client {
@@ -95,96 +86,26 @@ func newClient() *http.Client {
 	}
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // start runs the process and returns when it serves.
 func (n *node) start(t *testing.T) {
 	t.Helper()
-	if err := os.WriteFile(n.file, []byte(n.text), 0o600); err != nil {
+	if err := n.Start(); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(caddyBinary, "run", "--config", n.file, "--adapter", "caddyfile")
-	cmd.Dir = n.dir
-	cmd.Env = append(os.Environ(), "HOME="+n.dir, "XDG_DATA_HOME="+n.dir, "XDG_CONFIG_HOME="+n.dir)
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	serving, exited := make(chan struct{}), make(chan struct{})
-	n.mu.Lock()
-	n.cmd, n.exited = cmd, exited
-	n.mu.Unlock()
-	go n.follow(stderr, serving, func() {
-		_ = cmd.Wait()
-		close(exited)
-	})
-	select {
-	case <-serving:
-	case <-exited:
-		t.Fatalf("caddy ended at start:\n%s", n.tail())
-	case <-time.After(time.Minute):
-		t.Fatalf("caddy does not serve:\n%s", n.tail())
-	}
-}
-
-func (n *node) follow(r io.Reader, serving chan struct{}, ended func()) {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		if strings.Contains(lines.Text(), "serving initial configuration") {
-			close(serving)
-		}
-		if !strings.Contains(lines.Text(), "request refused") {
-			n.mu.Lock()
-			n.log.WriteString(lines.Text() + "\n")
-			n.mu.Unlock()
-		}
-	}
-	ended()
-}
-
-func (n *node) tail() string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	text := n.log.String()
-	return text[max(0, len(text)-4000):]
 }
 
 // kill ends the process as kill -9 does.
 func (n *node) kill() {
-	n.mu.Lock()
-	cmd, exited := n.cmd, n.exited
-	n.cmd = nil
-	n.mu.Unlock()
-	if cmd != nil {
-		_ = cmd.Process.Signal(syscall.SIGKILL)
-		<-exited
-		n.client.CloseIdleConnections()
-	}
+	n.Kill()
+	n.client.CloseIdleConnections()
 }
 
 // reload posts the configuration again, changed so that Caddy takes it.
 func (n *node) reload(t *testing.T, generation int) {
 	t.Helper()
-	text := fmt.Sprintf("%s\n# generation %d\n", strings.Replace(n.text, "respond \"", fmt.Sprintf("respond \"generation %d, ", generation), 1), generation)
-	response, err := http.Post(n.admin+"/load", "text/caddyfile", strings.NewReader(text))
-	if err != nil {
+	text := fmt.Sprintf("%s\n# generation %d\n", strings.Replace(n.Text, "respond \"", fmt.Sprintf("respond \"generation %d, ", generation), 1), generation)
+	if err := n.Reload(text); err != nil {
 		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if body, _ := io.ReadAll(response.Body); response.StatusCode != http.StatusOK {
-		t.Fatalf("reload: %d %s", response.StatusCode, body)
 	}
 }
 
@@ -251,7 +172,7 @@ func (c *cluster) warm(t *testing.T) {
 				break
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("node %d answers %d:\n%s", i, status, n.tail())
+				t.Fatalf("node %d answers %d:\n%s", i, status, n.Tail())
 			}
 		}
 	}

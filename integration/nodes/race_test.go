@@ -116,7 +116,7 @@ func raceCluster(t *testing.T, c *cluster) {
 	if broken > 0 {
 		t.Errorf("%d proofs got an answer other than 200 or 401", broken)
 		for _, n := range c.nodes {
-			t.Log(n.tail())
+			t.Log(n.Tail())
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"testing"
 	"time"
+
+	"github.com/caddy-dpop/caddy-dpop/integration/process"
 )
 
 // redisServer is a real redis-server with an append-only file.
@@ -22,7 +24,7 @@ func startRedis(t *testing.T) *redisServer {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skip("redis-server is not installed")
 	}
-	address := freeAddress(t)
+	address := process.FreeAddress()
 	s := &redisServer{address: address, url: "redis://" + address, dir: t.TempDir()}
 	t.Cleanup(s.stop)
 	s.start(t)
