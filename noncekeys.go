@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,9 +68,10 @@ type nonceKeys struct {
 	recent sync.Map     // selector as uint64 -> recentNonce; readers take no lock
 	newest atomic.Int64 // the last second in recent
 
-	mu     sync.Mutex // guards what follows
-	keys   []nonceKey // oldest first
-	oldest int64      // the first second in recent
+	mu      sync.Mutex  // guards what follows; never held while the storage is asked
+	keys    []nonceKey  // oldest first
+	oldest  int64       // the first second in recent
+	reading *keyReading // nil when nobody reads
 }
 
 // nonceKey makes the nonces from a second on, until the next key's.
@@ -119,8 +121,9 @@ func (n *nonceKeys) ready(ctx context.Context) error {
 		return nil
 	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if len(n.keys) > 0 {
+	known := len(n.keys) > 0
+	n.mu.Unlock()
+	if known {
 		return nil
 	}
 	return n.reload(ctx)
@@ -132,10 +135,7 @@ func (n *nonceKeys) refresh(ctx context.Context) {
 	ticker := time.NewTicker(nonceKeyRefresh)
 	defer ticker.Stop()
 	for {
-		n.mu.Lock()
-		err := n.reload(ctx)
-		n.mu.Unlock()
-		if err != nil && ctx.Err() == nil {
+		if err := n.reload(ctx); err != nil && ctx.Err() == nil {
 			n.logger.Error("the nonce keys cannot be read; those in memory stay in use", zap.Error(err))
 		}
 		select {
@@ -146,24 +146,66 @@ func (n *nonceKeys) refresh(ctx context.Context) {
 	}
 }
 
-// reload reads the keys; where there are none, or the last is old, it makes
-// one under a lock, so that a cluster makes one together.
-func (n *nonceKeys) reload(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), nonceKeyTimeout)
-	defer cancel()
-	storage := *n.storage.current.Load()
+// keyReading is one attempt to read the keys, for all who wait for it.
+type keyReading struct {
+	done chan struct{}
+	err  error // set before done is closed
+}
 
-	keys, err := loadNonceKeys(ctx, storage)
-	if err != nil {
-		return err
+// reload reads the keys, or joins whoever is reading them. The storage is asked
+// in a goroutine of its own and under no lock: it may hang whatever its context
+// says, and requests that have the keys must not.
+func (n *nonceKeys) reload(ctx context.Context) error {
+	n.mu.Lock()
+	r := n.reading
+	if r == nil {
+		r = &keyReading{done: make(chan struct{})}
+		n.reading = r
+		go n.read(r)
 	}
-	if now := n.now(); needsNonceKey(keys, now) {
-		if keys, err = n.create(ctx, storage); err != nil {
-			return err
-		}
+	n.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(ctx, nonceKeyTimeout)
+	defer cancel()
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", errNoNonceKeys, ctx.Err())
 	}
+}
+
+func (n *nonceKeys) read(r *keyReading) {
+	ctx, cancel := context.WithTimeout(context.Background(), nonceKeyTimeout)
+	defer cancel()
+	keys, err := n.fetch(ctx, *n.storage.current.Load())
+
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err == nil {
+		n.adopt(keys)
+	}
+	n.reading, r.err = nil, err
+	close(r.done)
+}
+
+// adopt puts keys to use. The caller holds mu.
+func (n *nonceKeys) adopt(keys []nonceKey) {
+	before, newest := n.keys, n.newest.Load()
 	n.keys = keys
-	return nil
+	if len(before) > 0 && newest != 0 && nonceAt(before, newest) != nonceAt(keys, newest) {
+		n.newest.Store(1) // what is in recent was made by other keys: anew, with the next nonce
+	}
+}
+
+// fetch reads the keys from the storage; where there are none, or the last is
+// old, it makes one under a lock, so that a cluster makes one together.
+func (n *nonceKeys) fetch(ctx context.Context, storage certmagic.Storage) ([]nonceKey, error) {
+	keys, err := loadNonceKeys(ctx, storage)
+	if err != nil || !needsNonceKey(keys, n.now()) {
+		return keys, err
+	}
+	return n.create(ctx, storage)
 }
 
 func (n *nonceKeys) create(ctx context.Context, storage certmagic.Storage) (keys []nonceKey, err error) {
@@ -176,7 +218,9 @@ func (n *nonceKeys) create(ctx context.Context, storage certmagic.Storage) (keys
 		return nil, err
 	}
 	if len(keys) == 0 {
-		keys = n.keys // the storage lost them: what we have is still alive
+		n.mu.Lock()
+		keys = slices.Clone(n.keys) // the storage lost them: what we have is still alive
+		n.mu.Unlock()
 	}
 	now := n.now()
 	if !needsNonceKey(keys, now) {
@@ -228,11 +272,14 @@ func needsNonceKey(keys []nonceKey, now time.Time) bool {
 	return len(keys) == 0 || now.Sub(time.Unix(keys[len(keys)-1].From, 0)) > nonceKeyLife
 }
 
-// at computes the nonce of a second; the first key also serves what was
+// at computes the nonce of a second. The caller holds mu.
+func (n *nonceKeys) at(second int64) [nonceLength]byte { return nonceAt(n.keys, second) }
+
+// nonceAt computes the nonce of a second; the first key also serves what was
 // before it.
-func (n *nonceKeys) at(second int64) (sum [nonceLength]byte) {
-	key := n.keys[0]
-	for _, k := range n.keys[1:] {
+func nonceAt(keys []nonceKey, second int64) (sum [nonceLength]byte) {
+	key := keys[0]
+	for _, k := range keys[1:] {
 		if k.From <= second {
 			key = k
 		}

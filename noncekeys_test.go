@@ -35,8 +35,6 @@ func nonceNode(t *testing.T, dir string, clock *testkit.Clock) *nonceChecker {
 // read is what the background refresh does once a minute.
 func (n *nonceChecker) read(t *testing.T) {
 	t.Helper()
-	n.keys.mu.Lock()
-	defer n.keys.mu.Unlock()
 	must(t, n.keys.reload(t.Context()))
 }
 
@@ -149,9 +147,7 @@ func TestNonceKeysLost(t *testing.T) {
 		"disorder":  string(again),
 	} {
 		must(t, os.WriteFile(file, []byte(value), 0o600))
-		a.keys.mu.Lock()
 		err := a.keys.reload(t.Context())
-		a.keys.mu.Unlock()
 		if err == nil || !strings.Contains(err.Error(), "nonce keys") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -185,5 +181,20 @@ func TestNonceForm(t *testing.T) {
 	}
 	if same > 10 {
 		t.Errorf("%q and %q have %d places in common", a, b, same)
+	}
+}
+
+// TestNonceKeysReplaced: where the storage comes to have other keys, a node's next
+// nonces are theirs, and it knows them at once.
+func TestNonceKeysReplaced(t *testing.T) {
+	dir, clock := t.TempDir(), testkit.NewClock(time.Now())
+	a := nonceNode(t, dir, clock)
+	a.state(a.keys.current(clock.Now()), clock.Now())
+	must(t, os.RemoveAll(dir))
+	b := nonceNode(t, dir, clock)
+	a.read(t)
+	nonce := a.keys.current(clock.Now())
+	if a.state(nonce, clock.Now()) != proof.NonceLive || b.state(nonce, clock.Now()) != proof.NonceLive {
+		t.Error("a nonce that was just made is unknown")
 	}
 }

@@ -88,3 +88,31 @@ func TestReplayTimeoutReloaded(t *testing.T) {
 		t.Errorf("waited %v for the store", took)
 	}
 }
+
+// TestNonceStorageHangs: requests do not wait for a storage that hangs while the
+// nonce keys are read again, and a node that never had any answers in time.
+func TestNonceStorageHangs(t *testing.T) {
+	config := site(oneIssuer + "nonce required\n")
+	storage := "\nstorage dpop_stall $DIR/stall"
+	n := prepare(t, storage)
+	n.reload(config)
+	c := n.client()
+	nonce := c.signed("", 0).nonce()
+	c.signed(nonce, 0).passed()
+
+	stall(t, "dpop/nonce")
+	go func() { _ = n.app.nonces.reload(t.Context()) }()
+	eventually(t, "a reading of the keys", func() bool {
+		n.app.nonces.mu.Lock()
+		defer n.app.nonces.mu.Unlock()
+		return n.app.nonces.reading != nil
+	})
+	begin := time.Now()
+	n.clock.Advance(2 * time.Second)
+	c.signed(nonce, 0).passed()
+	n.clock.Advance(10 * time.Minute)
+	c.signed(nonce, 0).refusedFor("nonce_stale")
+	if took := time.Since(begin); took > 2*time.Second {
+		t.Errorf("requests waited %v for the storage", took)
+	}
+}
