@@ -65,7 +65,7 @@ func (c *client) warm(n *node, url string) *answer {
 			c.nonce = nonce
 		}
 		if time.Now().After(deadline) {
-			c.k.Fatalf("a good request is answered %d\n%s", a.status, n.log())
+			c.k.Fatalf("a good request is answered %d\n%s", a.status, n.Log())
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
@@ -117,7 +117,7 @@ func (n *node) send(method, url, body string, fields ...string) *answer {
 		res, err = transport.RoundTrip(r)
 	}
 	if err != nil {
-		n.k.Fatalf("%s %s: %v\n%s", method, url, err, n.log())
+		n.k.Fatalf("%s %s: %v\n%s", method, url, err, n.Log())
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)

@@ -4,20 +4,17 @@
 package recipes
 
 import (
-	"bufio"
 	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 
+	"github.com/caddy-dpop/caddy-dpop/integration/process"
 	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 )
 
@@ -50,11 +47,9 @@ func (k *kitchen) replace(from, to string) {
 
 // node is one Caddy process with the recipe's configuration.
 type node struct {
+	process.Caddy
 	k           *kitchen
 	http, https string // addresses
-
-	mu    sync.Mutex
-	lines []string
 }
 
 // testOptions keep a process to itself and to this machine, which is all that
@@ -91,92 +86,30 @@ func (k *kitchen) configuration(n *node) string {
 // start runs a node and returns when it serves.
 func (k *kitchen) start() *node {
 	k.Helper()
-	n := &node{k: k, http: freeAddress(k), https: freeAddress(k)}
-	dir := k.TempDir()
-	file := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(file, []byte(k.configuration(n)), 0o600); err != nil {
-		k.Fatal(err)
-	}
 	self, err := os.Executable()
 	if err != nil {
 		k.Fatal(err)
 	}
-	cmd := exec.Command(self, "run", "--config", file, "--adapter", "caddyfile")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), beCaddy+"=1", "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-	cmd.Env = append(cmd.Env, k.env...)
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		k.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		k.Fatal(err)
-	}
-	ended := make(chan struct{})
-	serving := make(chan struct{})
-	go func() {
-		n.read(bufio.NewScanner(stderr), serving)
-		_ = cmd.Wait()
-		close(ended)
-	}()
-	k.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-ended:
-		case <-time.After(10 * time.Second):
-			_ = cmd.Process.Kill()
-		}
-	})
-	select {
-	case <-serving:
-	case <-ended:
-		k.Fatalf("Caddy does not take the recipe:\n%s", n.log())
-	case <-time.After(time.Minute):
-		k.Fatalf("Caddy does not serve:\n%s", n.log())
+	n := &node{k: k, http: process.FreeAddress(), https: process.FreeAddress()}
+	n.Binary, n.Dir, n.Text = self, k.TempDir(), k.configuration(n)
+	n.Env = append([]string{beCaddy + "=1"}, k.env...)
+	k.Cleanup(n.Stop)
+	if err := n.Start(); err != nil {
+		k.Fatalf("Caddy does not take the recipe: %v", err)
 	}
 	return n
 }
 
-func (n *node) read(lines *bufio.Scanner, serving chan struct{}) {
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		line := lines.Text()
-		n.mu.Lock()
-		n.lines = append(n.lines, line)
-		n.mu.Unlock()
-		if strings.Contains(line, "serving initial configuration") {
-			close(serving)
-		}
-	}
-}
-
-func (n *node) log() string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return strings.Join(n.lines, "\n")
-}
-
 // refusals are the log lines of refused requests, oldest first.
 func (n *node) refusals() []map[string]any {
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	var all []map[string]any
-	for _, line := range n.lines {
+	for line := range strings.Lines(n.Log()) {
 		var entry map[string]any
 		if strings.Contains(line, `"request refused"`) && json.Unmarshal([]byte(line), &entry) == nil {
 			all = append(all, entry)
 		}
 	}
 	return all
-}
-
-func freeAddress(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // backend is what the recipes protect. It says what reached it.

@@ -250,7 +250,7 @@ func (k *kitchen) untilPassed(send func() *answer) *answer {
 	a := send()
 	for deadline := time.Now().Add(15 * time.Second); a.status != http.StatusOK; a = send() {
 		if time.Now().After(deadline) {
-			k.Fatalf("%d %q\n%s", a.status, a.body, a.n.log())
+			k.Fatalf("%d %q\n%s", a.status, a.body, a.n.Log())
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
