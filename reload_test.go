@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -70,8 +71,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	transport := n.transport()
 	done := make(chan struct{})
 	var workers sync.WaitGroup
-	var mu sync.Mutex
-	passed := 0
+	var passed atomic.Int64
 	for range 4 {
 		workers.Go(func() {
 			for {
@@ -93,21 +93,16 @@ func TestReloadUnderLoad(t *testing.T) {
 					if res.StatusCode != want {
 						t.Errorf("status %d, want %d", res.StatusCode, want)
 					}
-					mu.Lock()
-					passed++
-					mu.Unlock()
+					passed.Add(1)
 				}
 			}
 		})
 	}
-	for i := range 10 {
+	for i := 0; i < 10 || passed.Load() < 40 && !t.Failed(); i++ {
 		n.reload(configs[i%2])
 	}
 	close(done)
 	workers.Wait()
-	if passed < 20 {
-		t.Errorf("only %d requests", passed)
-	}
 }
 
 // TestCleanup: when the last configuration is gone nothing is held any more.
