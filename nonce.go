@@ -15,9 +15,9 @@ import (
 
 // Nonce configures server-chosen nonces (RFC 9449, section 9). They hold the
 // time, so that a proof cannot be made in advance, and a client whose clock is
-// wrong needs none: a live nonce stands in for the proof's `iat`, `exp` and
-// `nbf`. Nothing is stored per client; nodes that share Caddy's storage accept
-// each other's.
+// wrong needs none: a live nonce stands in for the proof's `iat`, unless that is
+// more than a day ahead, and for `exp` and `nbf`. Nothing is stored per client;
+// nodes that share Caddy's storage accept each other's.
 type Nonce struct {
 	// Mode is `off`, `optional` or `required`. `optional` lets proofs without
 	// a nonce pass as before and heals clients with a wrong clock; it does not

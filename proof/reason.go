@@ -65,7 +65,8 @@ const (
 	// ReasonIATTooOld: iat lies before the window. [Error.Offset] says by how much it
 	// differs from now, as for ReasonIATInFuture and ReasonIATChallenged.
 	ReasonIATTooOld Reason = "iat_too_old"
-	// ReasonIATInFuture: iat lies after the window.
+	// ReasonIATInFuture: iat lies after the window, or more than a day ahead beside a
+	// live nonce.
 	ReasonIATInFuture Reason = "iat_in_future"
 	// ReasonExpPassed: the proof itself names an expiry, and it has passed.
 	ReasonExpPassed Reason = "exp_passed"

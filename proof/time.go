@@ -22,6 +22,12 @@ type NonceChecker interface {
 	CheckNonce(nonce string, now time.Time) (issued time.Time, state NonceState)
 }
 
+// maxNonceLead is how far ahead iat may be although a live nonce stands in for it.
+// The use of such a proof has to be remembered until the clock gets there, since a
+// verifier without nonces would accept it then: years ahead, a client could fill
+// replay stores for years. A day covers a clock in the wrong time zone.
+const maxNonceLead = 24 * time.Hour
+
 // matchNonce is checks 10 and 11 where nonces are on. A live nonce proves that the
 // proof was made after it was issued, so it stands in for iat, exp and nbf, and a
 // client whose clock is wrong can work all the same (section 11.1, RFC 9449).
@@ -30,6 +36,9 @@ func (v *Verifier) matchNonce(p *Proof, r *Request) error {
 		issued, state := r.Nonces.CheckNonce(p.Nonce, r.Now)
 		switch state {
 		case NonceLive:
+			if p.IssuedAt.After(r.Now.Add(maxNonceLead)) {
+				return &Error{Reason: ReasonIATInFuture, Offset: p.Offset(r.Now)}
+			}
 			p.NonceIssuedAt = issued
 			return nil
 		case NonceStale:

@@ -204,6 +204,30 @@ func TestMatchNonce(t *testing.T) {
 	}
 }
 
+// A live nonce stands in for a clock that is hours off, not for one that is years ahead.
+func TestMatchNonceFarAhead(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1764000000, 0)
+	v := mustVerifier(t, proof.Config{})
+	r := &proof.Request{
+		Method: "GET", Target: mustOrigin(t, "https://a.example").Target("/"), Now: now,
+		Nonces: &vectorNonces{Live: map[string]int64{"n": now.Unix()}},
+	}
+	for ahead, want := range map[time.Duration]proof.Reason{
+		-10 * 365 * 24 * time.Hour: "",
+		24 * time.Hour:             "",
+		24*time.Hour + time.Second: proof.ReasonIATInFuture,
+	} {
+		p, err := v.Parse(signed(t, proof.SignRequest{Method: "GET", URI: "https://a.example/", Nonce: "n", Now: now.Add(ahead)}), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := proof.ReasonOf(v.Match(p, r)); got != want {
+			t.Errorf("%v ahead: %q, want %q", ahead, got, want)
+		}
+	}
+}
+
 // A header that passed one verifier is held to the algorithms of the next.
 func TestKnownHeaderOfAnotherVerifier(t *testing.T) {
 	t.Parallel()
