@@ -137,6 +137,9 @@ func (c *check) runBearer() error {
 	if deferred, err := c.findToken(); err != nil {
 		return err
 	} else if deferred {
+		if c.h.Bearer != wordAllow && c.certificate() == nil {
+			return refuse(ReasonBearerRefused, nil) // whatever the answer: a stranger shall not make us call out
+		}
 		if err := c.verifyToken(); err != nil {
 			return err
 		}
@@ -232,11 +235,15 @@ func (c *check) checkBearer() error {
 }
 
 func (c *check) checkCertificate() error {
-	var leaf []byte
-	if c.r.TLS != nil && len(c.r.TLS.PeerCertificates) > 0 {
-		leaf = c.r.TLS.PeerCertificates[0].Raw
+	return token.CheckCertificate(c.claims, c.certificate())
+}
+
+// certificate is the client's of this connection, nil when there is none.
+func (c *check) certificate() []byte {
+	if c.r.TLS == nil || len(c.r.TLS.PeerCertificates) == 0 {
+		return nil
 	}
-	return token.CheckCertificate(c.claims, leaf)
+	return c.r.TLS.PeerCertificates[0].Raw
 }
 
 // claim uses up the proof, RFC 9449, section 11.1. It must finish once begun,

@@ -21,7 +21,8 @@ import (
 // Introspection asks an authorization server about opaque access tokens
 // (RFC 7662). An answer that is a signed JWT is verified like a token (RFC
 // 9701). A token is only asked about when the signature of its proof held, so
-// that strangers cannot make this server call out.
+// that strangers cannot make this server call out; but with `bearer allow` they
+// can, since nothing is proven there, and with `mtls` whoever has a certificate.
 type Introspection struct {
 	// URL is the introspection endpoint: an https URL, or http on a loopback
 	// host. Required.

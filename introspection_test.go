@@ -148,3 +148,16 @@ func TestIntrospectionBeside(t *testing.T) {
 	n.send("GET", n.url("/"), "Authorization", "Bearer "+unbound.token).passed()
 	unbound.get("/").refusedFor("token_unbound")
 }
+
+// TestBearerAsksNobody: with `mtls` alone a token in the scheme Bearer is good with a
+// certificate only, so without one nobody is asked about it.
+func TestBearerAsksNobody(t *testing.T) {
+	t.Setenv("DPOP_SECRET", "secret")
+	n := start(t, site(byIntrospection+"mtls\n"))
+	c := n.opaque(testkit.P256("client"))
+	asked := n.issuer.Count(testkit.PathIntrospect)
+	n.send("GET", n.url("/"), "Authorization", "Bearer "+c.token).refusedFor("bearer_refused")
+	if got := n.issuer.Count(testkit.PathIntrospect) - asked; got != 0 {
+		t.Errorf("asked %d times", got)
+	}
+}
