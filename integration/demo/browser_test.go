@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddy-dpop/caddy-dpop/integration/process"
 )
 
 // seen is what integration/node/demo.mjs saw on the page.
@@ -52,11 +54,11 @@ func TestPage(t *testing.T) {
 		args = append(args, folder)
 	}
 	cmd := exec.CommandContext(ctx, node, args...)
-	cmd.Env = environment(t.TempDir())
+	cmd.Env = process.Environment(t.TempDir())
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("%v\n%s\n%s", err, errOut.String(), s.log)
+		t.Fatalf("%v\n%s\n%s", err, errOut.String(), s.caddy.Log())
 	}
 	var report struct{ Visits []visit }
 	if err := json.Unmarshal(out.Bytes(), &report); err != nil {

@@ -19,9 +19,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
-
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 )
 
 // client is somebody with a key, made without the plugin's own packages.
@@ -232,13 +232,13 @@ func TestStaysInItsPlace(t *testing.T) {
 		}
 	})
 	t.Run("says that it is for development", func(t *testing.T) {
-		if !strings.Contains(s.log.String(), "for development only") {
-			t.Errorf("the log does not say so\n%s", s.log)
+		if !strings.Contains(s.caddy.Log(), "for development only") {
+			t.Errorf("the log does not say so\n%s", s.caddy.Log())
 		}
 	})
 	s.stop()
 	t.Run("no proof in the log", func(t *testing.T) {
-		log := s.log.String()
+		log := s.caddy.Log()
 		if !strings.Contains(log, `"uri":"/api/hello"`) {
 			t.Fatalf("no access log\n%s", log)
 		}
