@@ -19,6 +19,7 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 
+	"github.com/caddy-dpop/caddy-dpop/integration/process"
 	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 	"github.com/caddy-dpop/caddy-dpop/proof"
 )
@@ -86,7 +87,7 @@ type front struct {
 
 func startFront(t *testing.T) *front {
 	t.Helper()
-	f := &front{address: freePort(t), trusting: freePort(t), other: freePort(t), backend: startBackend(t), issuer: testkit.NewIssuer("front")}
+	f := &front{address: process.FreeAddress(), trusting: process.FreeAddress(), other: process.FreeAddress(), backend: startBackend(t), issuer: testkit.NewIssuer("front")}
 	t.Cleanup(f.issuer.Close)
 	_, port, _ := strings.Cut(f.address, ":")
 	outside := "\nhttps://localhost:" + port + " {\n\ttls internal\n"
@@ -101,7 +102,7 @@ func startFront(t *testing.T) *front {
 	inside[f.other].WriteString(f.fill("handle {\n{DPOP}\n}\nreverse_proxy {BACKEND}\n}", ""))
 	startCaddy(t, f.site(f.other, "trusted_proxies static 192.0.2.1/32", inside[f.other].String()))
 
-	pem, err := os.ReadFile(filepath.Join(c.dir, "storage", "pki", "authorities", "local", "root.crt"))
+	pem, err := os.ReadFile(filepath.Join(c.Dir, "storage", "pki", "authorities", "local", "root.crt"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,10 +7,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
+
+	"github.com/caddy-dpop/caddy-dpop/integration/process"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/interop.md")
@@ -30,6 +30,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(workDir)
+	defer process.RemoveBinary()
 	code := m.Run()
 	if code != 0 {
 		return code
@@ -40,18 +41,3 @@ func run(m *testing.M) int {
 	}
 	return 0
 }
-
-// binary compiles cmd/caddy once for the whole run, or takes the build that
-// CADDY_DPOP_BINARY names.
-var binary = sync.OnceValues(func() (string, error) {
-	if file := os.Getenv("CADDY_DPOP_BINARY"); file != "" {
-		return file, nil
-	}
-	file := filepath.Join(workDir, "caddy")
-	build := exec.Command("go", "build", "-o", file, "./cmd/caddy")
-	build.Dir = filepath.Join("..", "..")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build ./cmd/caddy: %w\n%s", err, out)
-	}
-	return file, nil
-})

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddy-dpop/caddy-dpop/integration/process"
 )
 
 // TestMCP: a client of the Model Context Protocol finds everything out from the URL of a
@@ -33,12 +35,12 @@ func TestMCP(t *testing.T) {
 func tryMCP(t *testing.T, node, issuer, nonce string) {
 	server := exec.Command(node, filepath.Join("interop", "mcp-server.mjs"))
 	server.Dir = nodeDir
-	address := freePort(t)
+	address := process.FreeAddress()
 	_, port, _ := strings.Cut(address, ":")
 	server.Env = append(os.Environ(), "PORT="+port)
-	startProcess(t, server, new(lines), "mcp server serves")
+	startProcess(t, server, "mcp server serves")
 
-	s := &stand{issuer: issuer, base: "http://" + freePort(t), backend: startBackend(t)}
+	s := &stand{issuer: issuer, base: "http://" + process.FreeAddress(), backend: startBackend(t)}
 	s.resource = s.base + "/mcp"
 	options := strings.NewReplacer("{BASE}", s.base, "{ISSUER}", issuer, "{NONCE}", nonce, "{MCP}", address, "{BACKEND}", s.backend.address()).Replace(`
 {BASE} {

@@ -11,19 +11,20 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/caddy-dpop/caddy-dpop/integration/process"
 )
 
 // startProvider runs oidc-provider until the test ends and returns its issuer identifier
 // and what it writes.
-func startProvider(t *testing.T, env ...string) (issuer string, log *lines) {
+func startProvider(t *testing.T, env ...string) (issuer string, provider *process.Process) {
 	t.Helper()
 	cmd := exec.Command(needNode(t), filepath.Join("interop", "provider.mjs"))
 	cmd.Dir = nodeDir
 	cmd.Env = append(append(os.Environ(), "CLIENT_SECRET="+clientSecret), env...)
-	log = new(lines)
 	const ready = "provider serves "
-	startProcess(t, cmd, log, ready)
-	return strings.TrimPrefix(log.find(ready), ready), log
+	provider = startProcess(t, cmd, ready)
+	return strings.TrimPrefix(find(provider, ready), ready), provider
 }
 
 // withExpired adds what only an authorization server that issues expired tokens can show.

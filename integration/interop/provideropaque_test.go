@@ -34,14 +34,14 @@ func TestIntrospection(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			key, keys := resourceServerKey(t)
-			issuer, log := startProvider(t, "NONCE=off", "SIGNED_INTROSPECTION="+c.signed, "RESOURCE_SERVER_KEYS="+keys)
+			issuer, provider := startProvider(t, "NONCE=off", "SIGNED_INTROSPECTION="+c.signed, "RESOURCE_SERVER_KEYS="+keys)
 			options := strings.NewReplacer("{KEY}", key, "{ISSUER}", issuer).Replace(c.options)
 			s := startStand(t, issuer, opaque, fmt.Sprintf(
 				"introspection %s/token/introspection {\nclient_id %s\n%s\n}\naudience %s", issuer, c.client, options, opaque))
 			s.tryProviderClients(t, "opaque, "+c.name, without(standardCalls(), "no ath"), "ES256", "RS256")
 			kind := map[string]string{"off": "application/json", "on": "application/token-introspection+jwt"}[c.signed]
-			if log.find("answered 200 "+kind) == "" {
-				t.Errorf("no answer of the kind %s: the last was %q", kind, log.tail(1))
+			if find(provider, "answered 200 "+kind) == "" {
+				t.Errorf("no answer of the kind %s: the end of its log:\n%s", kind, provider.Tail())
 			}
 			t.Run("JWT", s.tryForeignKind)
 			t.Run("bearer token", s.tryUnboundToken)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-dpop/caddy-dpop/integration/process"
 	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 	"github.com/caddy-dpop/caddy-dpop/proof"
 )
@@ -27,7 +28,7 @@ func TestRotation(t *testing.T) {
 		issuer := testkit.NewIssuer("rotation")
 		t.Cleanup(issuer.Close)
 		var mu sync.Mutex // the issuer's present key is not for two goroutines
-		s := &stand{issuer: issuer.URL, base: "http://" + freePort(t), backend: startBackend(t)}
+		s := &stand{issuer: issuer.URL, base: "http://" + process.FreeAddress(), backend: startBackend(t)}
 		startCaddy(t, s.api(fmt.Sprintf("issuer %s\naudience %s", s.issuer, audience)))
 		n := 0
 		s.rotateUnderLoad(t, func(signer *proof.Signer) string {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-dpop/caddy-dpop/integration/process"
 	"github.com/caddy-dpop/caddy-dpop/proof"
 )
 
@@ -51,7 +52,7 @@ func startStand(t *testing.T, issuer, resource, options string) *stand {
 // startStandWith is startStand with more directives for the site.
 func startStandWith(t *testing.T, issuer, resource, options, site string) *stand {
 	t.Helper()
-	s := &stand{issuer: issuer, resource: resource, base: "http://" + freePort(t), backend: startBackend(t)}
+	s := &stand{issuer: issuer, resource: resource, base: "http://" + process.FreeAddress(), backend: startBackend(t)}
 	startCaddy(t, strings.Replace(s.api(options), "{\n", "{\n"+site, 1))
 	s.ready(t)
 	return s
@@ -60,7 +61,7 @@ func startStandWith(t *testing.T, issuer, resource, options, site string) *stand
 // startDevStand is startStand with Caddy's own development issuer.
 func startDevStand(t *testing.T) *stand {
 	t.Helper()
-	s := &stand{issuer: "http://" + freePort(t), resource: audience, base: "http://" + freePort(t), backend: startBackend(t)}
+	s := &stand{issuer: "http://" + process.FreeAddress(), resource: audience, base: "http://" + process.FreeAddress(), backend: startBackend(t)}
 	options := fmt.Sprintf("issuer %s\naudience %s\nreplay memory", s.issuer, audience)
 	startCaddy(t, s.api(options)+s.devIssuer())
 	s.ready(t)
