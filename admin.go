@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -151,11 +152,7 @@ func (a *App) keySets() []*token.KeySet {
 func (a *App) stores() map[replay.Store]replay.Window {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	stores := make(map[replay.Store]replay.Window, len(a.windows))
-	for store, window := range a.windows {
-		stores[store] = window
-	}
-	return stores
+	return maps.Clone(a.windows)
 }
 
 func (a *App) status() Status {

@@ -10,10 +10,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-dpop/caddy-dpop/proof"
 	"github.com/caddy-dpop/caddy-dpop/token"
-
-	"github.com/caddyserver/caddy/v2"
 )
 
 // The collectors are made once: every configuration has a registry of its
@@ -206,5 +206,6 @@ func (h *Handler) countRefusal(c *check, err error) {
 	switch proof.Reason(reason) {
 	case proof.ReasonIATTooOld, proof.ReasonIATInFuture, proof.ReasonIATChallenged:
 		clockOffset.Observe(c.proof.Offset(c.now).Seconds())
+	default:
 	}
 }

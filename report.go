@@ -14,11 +14,11 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/caddy-dpop/caddy-dpop/proof"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-dpop/caddy-dpop/proof"
 )
 
 // report tells operators about a refusal, enforced or not: placeholders and
@@ -43,6 +43,7 @@ func (h *Handler) report(c *check, err error) Reason {
 		h.emitReplay(c)
 	case Reason(proof.ReasonHTUMismatch), ReasonHostUnknown:
 		h.adviseProxy(c.r)
+	default:
 	}
 	return reason
 }

@@ -3,7 +3,10 @@
 
 package proof
 
-import "unicode/utf8"
+import (
+	"slices"
+	"unicode/utf8"
+)
 
 const (
 	maxDepth   = 16 // nested objects and arrays
@@ -132,11 +135,9 @@ func (s *scanner) name() (string, bool) {
 		s.fail("no colon after member name")
 		return "", false
 	}
-	for _, other := range s.names[s.open:s.named] {
-		if other == name {
-			s.fail("duplicate member name")
-			return "", false
-		}
+	if slices.Contains(s.names[s.open:s.named], name) {
+		s.fail("duplicate member name")
+		return "", false
 	}
 	if s.named == maxMembers {
 		s.fail("too many members")

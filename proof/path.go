@@ -3,7 +3,10 @@
 
 package proof
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // normalPath returns an escaped path in the normal form of RFC 3986, sections
 // 6.2.2 and 6.2.3: unreserved characters are not escaped, the digits of escapes are
@@ -118,8 +121,8 @@ func removeDots(path string) string {
 		segment, rest := path[:end], path[end:]
 		switch segment {
 		case "/..":
-			for i := len(b) - 1; i >= 0; i-- {
-				if b[i] == '/' {
+			for i, c := range slices.Backward(b) {
+				if c == '/' {
 					b = b[:i]
 					break
 				}

@@ -18,83 +18,83 @@ import (
 type Reason string
 
 const (
-	// ReasonTooLarge: the compact form exceeds [Config.MaxSize], or its header 4096 bytes.
+	// ReasonTooLarge means that the compact form exceeds [Config.MaxSize], or its header 4096 bytes.
 	ReasonTooLarge Reason = "proof_too_large"
-	// ReasonMalformed: not three segments of canonical base64url without padding.
+	// ReasonMalformed means that not three segments of canonical base64url without padding.
 	ReasonMalformed Reason = "proof_malformed"
-	// ReasonHeaderInvalid: the protected header is not strict JSON, or announces
+	// ReasonHeaderInvalid means that the protected header is not strict JSON, or announces
 	// something that a proof cannot be (an unencoded or a nested payload).
 	ReasonHeaderInvalid Reason = "header_invalid"
-	// ReasonTypInvalid: typ is not dpop+jwt.
+	// ReasonTypInvalid means that typ is not dpop+jwt.
 	ReasonTypInvalid Reason = "typ_invalid"
-	// ReasonAlgUnsupported: alg is absent, unknown or not in [Config.Algorithms].
+	// ReasonAlgUnsupported means that alg is absent, unknown or not in [Config.Algorithms].
 	ReasonAlgUnsupported Reason = "alg_unsupported"
-	// ReasonCritUnsupported: there is a crit header parameter, whatever its value.
+	// ReasonCritUnsupported means that there is a crit header parameter, whatever its value.
 	ReasonCritUnsupported Reason = "crit_unsupported"
-	// ReasonJWKMissing: there is no jwk header parameter, or it is null.
+	// ReasonJWKMissing means that there is no jwk header parameter, or it is null.
 	ReasonJWKMissing Reason = "jwk_missing"
-	// ReasonJWKInvalid: jwk is not the public key for verifying signatures that its
+	// ReasonJWKInvalid means that jwk is not the public key for verifying signatures that its
 	// members promise: wrong kind or type, wrong length or spelling, a point off the
 	// curve, another use, certificates of another key.
 	ReasonJWKInvalid Reason = "jwk_invalid"
-	// ReasonJWKPrivate: jwk has a member that belongs to a private or symmetric key.
+	// ReasonJWKPrivate means that jwk has a member that belongs to a private or symmetric key.
 	ReasonJWKPrivate Reason = "jwk_private"
-	// ReasonKeyMismatch: alg and the key's kind, curve or own alg member disagree.
+	// ReasonKeyMismatch means that alg and the key's kind, curve or own alg member disagree.
 	ReasonKeyMismatch Reason = "key_mismatch"
-	// ReasonKeyUnacceptable: RSA outside 2048 to 4096 bits, with an exponent other than
+	// ReasonKeyUnacceptable means that RSA outside 2048 to 4096 bits, with an exponent other than
 	// 65537 or with a modulus that is no product; Ed25519 of small order.
 	ReasonKeyUnacceptable Reason = "key_unacceptable"
-	// ReasonClaimsInvalid: the payload is not strict JSON or not an object, or htm, ath,
+	// ReasonClaimsInvalid means that the payload is not strict JSON or not an object, or htm, ath,
 	// exp or nbf is of the wrong type or range.
 	ReasonClaimsInvalid Reason = "claims_invalid"
-	// ReasonHTMMissing: no htm claim.
+	// ReasonHTMMissing means that there is no htm claim.
 	ReasonHTMMissing Reason = "htm_missing"
-	// ReasonHTMMismatch: htm is not the request's method.
+	// ReasonHTMMismatch means that htm is not the request's method.
 	ReasonHTMMismatch Reason = "htm_mismatch"
-	// ReasonHTUMissing: no htu claim.
+	// ReasonHTUMissing means that there is no htu claim.
 	ReasonHTUMissing Reason = "htu_missing"
-	// ReasonHTUInvalid: htu is not an absolute http or https URI that we compare.
+	// ReasonHTUInvalid means that htu is not an absolute http or https URI that we compare.
 	ReasonHTUInvalid Reason = "htu_invalid"
-	// ReasonHTUMismatch: htu is not the request's target. [Error.Claimed] and
+	// ReasonHTUMismatch means that htu is not the request's target. [Error.Claimed] and
 	// [Error.Target] have both in normal form.
 	ReasonHTUMismatch Reason = "htu_mismatch"
-	// ReasonIATMissing: no iat claim.
+	// ReasonIATMissing means that there is no iat claim.
 	ReasonIATMissing Reason = "iat_missing"
-	// ReasonIATInvalid: iat is not a number, or not one within plus or minus 2^53.
+	// ReasonIATInvalid means that iat is not a number, or not one within plus or minus 2^53.
 	ReasonIATInvalid Reason = "iat_invalid"
-	// ReasonIATTooOld: iat lies before the window. [Error.Offset] says by how much it
+	// ReasonIATTooOld means that iat lies before the window. [Error.Offset] says by how much it
 	// differs from now, as for ReasonIATInFuture and ReasonIATChallenged.
 	ReasonIATTooOld Reason = "iat_too_old"
-	// ReasonIATInFuture: iat lies after the window, or more than a day ahead beside a
-	// live nonce.
+	// ReasonIATInFuture means that iat lies after the window, or more than a day ahead
+	// beside a live nonce.
 	ReasonIATInFuture Reason = "iat_in_future"
-	// ReasonExpPassed: the proof itself names an expiry, and it has passed.
+	// ReasonExpPassed means that the proof itself names an expiry, and it has passed.
 	ReasonExpPassed Reason = "exp_passed"
-	// ReasonNbfInFuture: the proof itself says that it is not valid yet.
+	// ReasonNbfInFuture means that the proof itself says that it is not valid yet.
 	ReasonNbfInFuture Reason = "nbf_in_future"
-	// ReasonJTIMissing: no jti claim.
+	// ReasonJTIMissing means that there is no jti claim.
 	ReasonJTIMissing Reason = "jti_missing"
-	// ReasonJTIInvalid: jti is not a string, is blank, or contains NUL.
+	// ReasonJTIInvalid means that jti is not a string, is blank, or contains NUL.
 	ReasonJTIInvalid Reason = "jti_invalid"
-	// ReasonJTITooLong: jti has more than 256 bytes.
+	// ReasonJTITooLong means that jti has more than 256 bytes.
 	ReasonJTITooLong Reason = "jti_too_long"
-	// ReasonATHMissing: an access token was presented and there is no ath claim.
+	// ReasonATHMissing means that an access token was presented and there is no ath claim.
 	ReasonATHMissing Reason = "ath_missing"
-	// ReasonATHMismatch: ath is not the hash of the access token that was presented.
+	// ReasonATHMismatch means that ath is not the hash of the access token that was presented.
 	ReasonATHMismatch Reason = "ath_mismatch"
-	// ReasonSignatureInvalid: the signature is not one by the key in jwk.
+	// ReasonSignatureInvalid means that the signature is not one by the key in jwk.
 	ReasonSignatureInvalid Reason = "signature_invalid"
-	// ReasonNonceInvalid: nonce is not a string, or has more than 512 bytes.
+	// ReasonNonceInvalid means that nonce is not a string, or has more than 512 bytes.
 	ReasonNonceInvalid Reason = "nonce_invalid"
 
-	// ReasonNonceMissing: a nonce is required and the proof has none. This and the three
+	// ReasonNonceMissing means that a nonce is required and the proof has none. This and the three
 	// that follow are answered with a fresh nonce (RFC 9449, section 9).
 	ReasonNonceMissing Reason = "nonce_missing"
-	// ReasonNonceUnknown: the nonce is not one of ours.
+	// ReasonNonceUnknown means that the nonce is not one of ours.
 	ReasonNonceUnknown Reason = "nonce_unknown"
-	// ReasonNonceStale: the nonce is one of ours and past its life.
+	// ReasonNonceStale means that the nonce is one of ours and past its life.
 	ReasonNonceStale Reason = "nonce_stale"
-	// ReasonIATChallenged: iat lies outside the window where nonces are optional: with a
+	// ReasonIATChallenged means that iat lies outside the window where nonces are optional: with a
 	// nonce the client's clock will no longer matter.
 	ReasonIATChallenged Reason = "iat_challenged"
 )

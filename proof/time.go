@@ -3,11 +3,15 @@
 
 package proof
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // NonceState is what a [NonceChecker] has to say of a nonce.
 type NonceState int
 
+// The states of a nonce.
 const (
 	NonceUnknown NonceState = iota // not one of ours, or so old that we cannot tell
 	NonceStale                     // one of ours, past its life
@@ -51,7 +55,7 @@ func (v *Verifier) matchNonce(p *Proof, r *Request) error {
 		return refuse(ReasonNonceMissing, "")
 	}
 	err := v.matchTime(p, r.Now)
-	if e, ok := err.(*Error); ok && (e.Reason == ReasonIATTooOld || e.Reason == ReasonIATInFuture) {
+	if e, ok := errors.AsType[*Error](err); ok && (e.Reason == ReasonIATTooOld || e.Reason == ReasonIATInFuture) {
 		e.Reason = ReasonIATChallenged
 	}
 	return err

@@ -105,19 +105,27 @@ func TestErrorFields(t *testing.T) {
 		want   proof.Error
 	}{
 		{
-			"other URI", proof.SignRequest{URI: "HTTPS://A.example/%7ex?secret", Now: now}, nil,
+			"other URI",
+			proof.SignRequest{URI: "HTTPS://A.example/%7ex?secret", Now: now},
+			nil,
 			proof.Error{Reason: proof.ReasonHTUMismatch, Claimed: "https://a.example/~x", Target: "https://a.example/items"},
 		},
 		{
-			"an hour old", proof.SignRequest{URI: "https://a.example/items", Now: now.Add(-time.Hour)}, nil,
+			"an hour old",
+			proof.SignRequest{URI: "https://a.example/items", Now: now.Add(-time.Hour)},
+			nil,
 			proof.Error{Reason: proof.ReasonIATTooOld, Offset: -time.Hour},
 		},
 		{
-			"an hour ahead", proof.SignRequest{URI: "https://a.example/items", Now: now.Add(time.Hour)}, nil,
+			"an hour ahead",
+			proof.SignRequest{URI: "https://a.example/items", Now: now.Add(time.Hour)},
+			nil,
 			proof.Error{Reason: proof.ReasonIATInFuture, Offset: time.Hour},
 		},
 		{
-			"an hour ahead, nonces optional", proof.SignRequest{URI: "https://a.example/items", Now: now.Add(time.Hour)}, nonces,
+			"an hour ahead, nonces optional",
+			proof.SignRequest{URI: "https://a.example/items", Now: now.Add(time.Hour)},
+			nonces,
 			proof.Error{Reason: proof.ReasonIATChallenged, Offset: time.Hour},
 		},
 	} {

@@ -5,7 +5,6 @@ package redis
 
 import (
 	"strconv"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -145,7 +144,7 @@ func duration(d *caddyfile.Dispenser, option string, value *caddy.Duration) erro
 	}
 	parsed, err := caddy.ParseDuration(text)
 	if err != nil || parsed <= 0 || parsed > maxTimeout {
-		return d.Errf("replay redis: %s: %q is not accepted: it takes a duration above 0 and up to %s", option, text, time.Duration(maxTimeout))
+		return d.Errf("replay redis: %s: %q is not accepted: it takes a duration above 0 and up to %s", option, text, maxTimeout)
 	}
 	*value = caddy.Duration(parsed)
 	return nil

@@ -141,7 +141,7 @@ func TestProvisionErrors(t *testing.T) {
 		})
 	}
 	t.Run("unknown field", func(t *testing.T) {
-		if err := caddy.StrictUnmarshalJSON([]byte(`{"adress":"h"}`), new(Replay)); err == nil {
+		if err := caddy.StrictUnmarshalJSON([]byte(`{"addresses":"h"}`), new(Replay)); err == nil {
 			t.Fatal("accepted")
 		}
 	})

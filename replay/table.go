@@ -5,6 +5,7 @@ package replay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
@@ -80,9 +81,9 @@ func NewTable(config TableConfig) *Table {
 	}
 	t := &Table{
 		config: config,
-		key:    seed{lo: rand.Uint64(), hi: rand.Uint64()},
+		key:    seed{lo: rand.Uint64(), hi: rand.Uint64()}, //nolint:gosec // seeded by the system, and never shown
 		owners: owners{
-			key:    seed{lo: rand.Uint64(), hi: rand.Uint64()},
+			key:    seed{lo: rand.Uint64(), hi: rand.Uint64()}, //nolint:gosec // as above
 			shards: make([]ownerShard, min(1<<bits.Len(uint(config.MaxEntries/1024)), 256)),
 		},
 		// About a thousand entries per shard at the limit.
@@ -156,11 +157,11 @@ func (t *Table) admit(c Claim, flags uint32) (expiry, check int64, err error) {
 
 	now := t.now()
 	err = t.insert(s, hash, e, check, now)
-	if (err == ErrFull || err == ErrOwnerFull) && t.reclaim(now) {
+	if (errors.Is(err, ErrFull) || errors.Is(err, ErrOwnerFull)) && t.reclaim(now) {
 		err = t.insert(s, hash, e, check, now)
 	}
 	switch {
-	case err == ErrOwnerFull:
+	case errors.Is(err, ErrOwnerFull):
 		// A steady client sees a tenth of its entries expire in a tenth of the window.
 		return 0, 0, OwnerFull(time.Duration(expiry-c.issued()) * time.Second / 10)
 	case err != nil:

@@ -95,8 +95,9 @@ func (r Reason) Unavailable() bool {
 	switch r {
 	case KeysUnavailable, KeysNotRefreshed, IntrospectionUnavailable, IntrospectionInvalid:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // Error is a token refused or not verified. Its text never holds any part of the

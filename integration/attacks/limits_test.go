@@ -171,8 +171,10 @@ var _ = add(cases{
 	"S22": randomBytes,
 	"S23": all(
 		rsaKeys(keyRefused, map[string]any{"4 kbit": obj("kty", "RSA", "n", testkit.B64(bytes.Repeat([]byte{0xff}, 600)), "e", "AQAB")}),
-		rsaKeys(badProof("proof_too_large"), map[string]any{"8 kB": obj("kty", "RSA", "n", testkit.B64(bytes.Repeat([]byte{0xff}, 6000)), "e", "AQAB"),
-			"x5c": rsaKey().Public.With("x5c", []string{strings.Repeat("A", 9000)})})),
+		rsaKeys(badProof("proof_too_large"), map[string]any{
+			"8 kB": obj("kty", "RSA", "n", testkit.B64(bytes.Repeat([]byte{0xff}, 6000)), "e", "AQAB"),
+			"x5c":  rsaKey().Public.With("x5c", []string{strings.Repeat("A", 9000)}),
+		})),
 	"S24": func(c *run) {
 		conn, err := testkit.Dial(c.site("ref").address)
 		c.ok(err)

@@ -17,10 +17,20 @@ import (
 // forwarded are the fields by which proxies tell what was asked for.
 func forwarded(host, path, method string) []testkit.Field {
 	return []testkit.Field{
-		{Name: "X-Forwarded-Host", Value: host}, {Name: "X-Forwarded-Proto", Value: "https"}, {Name: "X-Forwarded-Port", Value: "443"},
-		{Name: "X-Forwarded-Prefix", Value: "/v1"}, {Name: "X-Forwarded-Path", Value: path}, {Name: "X-Forwarded-Uri", Value: path}, {Name: "X-Forwarded-Method", Value: method},
-		{Name: "X-Original-URL", Value: path}, {Name: "X-Rewrite-URL", Value: path}, {Name: "X-Original-Method", Value: method}, {Name: "Forwarded", Value: `host=` + host + `;proto=https`},
-		{Name: "X-Host", Value: host}, {Name: "X-Forwarded-Server", Value: host}, {Name: "X-HTTP-Host-Override", Value: host},
+		{Name: "X-Forwarded-Host", Value: host},
+		{Name: "X-Forwarded-Proto", Value: "https"},
+		{Name: "X-Forwarded-Port", Value: "443"},
+		{Name: "X-Forwarded-Prefix", Value: "/v1"},
+		{Name: "X-Forwarded-Path", Value: path},
+		{Name: "X-Forwarded-Uri", Value: path},
+		{Name: "X-Forwarded-Method", Value: method},
+		{Name: "X-Original-URL", Value: path},
+		{Name: "X-Rewrite-URL", Value: path},
+		{Name: "X-Original-Method", Value: method},
+		{Name: "Forwarded", Value: `host=` + host + `;proto=https`},
+		{Name: "X-Host", Value: host},
+		{Name: "X-Forwarded-Server", Value: host},
+		{Name: "X-HTTP-Host-Override", Value: host},
 	}
 }
 

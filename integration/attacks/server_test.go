@@ -128,21 +128,6 @@ func (s *server) end(sig syscall.Signal) {
 	s.cmd = nil
 }
 
-// running reports whether the process lives.
-func (s *server) running() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cmd == nil {
-		return false
-	}
-	select {
-	case <-s.exited:
-		return false
-	default:
-		return true
-	}
-}
-
 // load posts a Caddyfile to the admin API, as `caddy reload` does, and returns what
 // the server said against it.
 func (s *server) load(text string) error {
@@ -258,19 +243,6 @@ func (l *logSink) tail(n int) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Join(l.lines[max(0, len(l.lines)-n):], "\n")
-}
-
-// count says how many of the kept lines hold a text.
-func (l *logSink) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := 0
-	for _, line := range l.lines {
-		if strings.Contains(line, text) {
-			n++
-		}
-	}
-	return n
 }
 
 // find returns the last kept line that holds all texts, decoded.

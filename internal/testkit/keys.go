@@ -106,7 +106,7 @@ func thumbprintInput(jwk Object) Object {
 	return in
 }
 
-// P256, P384 and P521 return the EC key that belongs to a seed: the same seed gives
+// P256 returns, like P384 and P521, the EC key that belongs to a seed: the same seed gives
 // the same key in every run.
 func P256(seed string) *Key { return ecKey(elliptic.P256(), "P-256", "ES256", seed) }
 
