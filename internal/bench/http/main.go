@@ -39,6 +39,7 @@ type options struct {
 	rate                                   int
 	paced                                  time.Duration
 	stores                                 string
+	peers                                  bool
 }
 
 func main() {
@@ -50,6 +51,7 @@ func main() {
 	flag.IntVar(&o.rate, "rate", 2000, "requests per second in a turn at a fixed rate; 0 leaves it out")
 	flag.DurationVar(&o.paced, "paced", 3*time.Second, "length of a turn at a fixed rate")
 	flag.StringVar(&o.stores, "stores", "memory,storage,redis", "replay stores")
+	flag.BoolVar(&o.peers, "peers", false, "measure other verifiers, too: those of "+peersDir+" and Apache with mod_oauth2")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -90,13 +92,16 @@ func run(ctx context.Context, o options) (twice int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if o.peers {
+		servers = append(servers, startPeers(ctx, dir, issuer)...)
+	}
 	clients := issuer.clients(o.clients)
 	results := make(map[*server]*series)
 	for _, s := range servers {
 		results[s] = new(series)
 		// Not measured: connections, caches, and the second in which a store was made.
 		time.Sleep(1100 * time.Millisecond)
-		if _, err := s.flood(ctx, fresh(clients, o.requests/10), o.connections); err != nil {
+		if _, err := s.flood(ctx, s.fresh(clients, o.requests/10), o.connections); err != nil {
 			return 0, err
 		}
 	}
@@ -109,49 +114,46 @@ func run(ctx context.Context, o options) (twice int, err error) {
 		}
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, o.rounds)
 	}
-	for _, r := range results {
-		twice += r.twice
+	for s, r := range results {
+		if !s.peer {
+			twice += r.twice
+		}
 	}
 	report(o, servers, results, raws)
 	return twice, nil
 }
 
-// takeTurns gives every server its turn at each kind of load. The first one is
-// the Caddy without dpop.
+// takeTurns gives every server its turn at each kind of load.
 func takeTurns(ctx context.Context, o options, servers []*server, clients []*client, results map[*server]*series, raw float64) error {
-	var bare, bareLatency float64
-	for i, s := range servers {
-		out, err := s.flood(ctx, fresh(clients, o.requests), o.connections)
+	for _, s := range servers {
+		out, err := s.flood(ctx, s.fresh(clients, o.requests), o.connections)
 		if err != nil {
 			return err
 		}
 		r := results[s]
-		if i == 0 {
-			bare = out.cpu
-		}
 		r.cpu = append(r.cpu, out.cpu)
-		r.net = append(r.net, out.cpu-bare)
-		r.multiple = append(r.multiple, (out.cpu-bare)/raw)
 		r.rate = append(r.rate, out.perSecond)
+		r.net = append(r.net, out.cpu-results[s.origin()].cpu[len(r.cpu)-1])
+		r.multiple = append(r.multiple, r.net[len(r.net)-1]/raw)
 	}
-	for i, s := range servers {
+	for _, s := range servers {
 		if o.rate == 0 {
 			break
 		}
-		out, err := s.pace(ctx, fresh(clients, int(float64(o.rate)*o.paced.Seconds())), o.connections, o.rate)
+		out, err := s.pace(ctx, s.fresh(clients, int(float64(o.rate)*o.paced.Seconds())), o.connections, o.rate)
 		if err != nil {
 			return err
 		}
 		r := results[s]
-		if i == 0 {
-			bareLatency = out.latency
-		}
 		r.latency = append(r.latency, out.latency)
-		r.added = append(r.added, out.latency-bareLatency)
 		r.late = append(r.late, out.late)
+		r.added = append(r.added, out.latency-results[s.origin()].latency[len(r.latency)-1])
 	}
-	for _, s := range servers[1:] {
-		jobs := mixed(clients, o.requests/4)
+	for _, s := range servers {
+		if s.base == nil {
+			continue
+		}
+		jobs := s.mixed(clients, o.requests/4)
 		out, err := s.flood(ctx, jobs, o.connections)
 		if err != nil {
 			return err
@@ -164,10 +166,18 @@ func takeTurns(ctx context.Context, o options, servers []*server, clients []*cli
 	return nil
 }
 
+// origin is the server that this one is reckoned from, maybe itself.
+func (s *server) origin() *server {
+	if s.base != nil {
+		return s.base
+	}
+	return s
+}
+
 func report(o options, servers []*server, results map[*server]*series, raws []float64) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "Medians of %d rounds [quartiles]. One raw P-256 verify: %s us of CPU.\n", o.rounds, spread(raws, 1))
-	fmt.Fprintf(w, "\nfull speed, %d connections\tCPU us/request\tnet us\tnet, x raw verify\trequests/s\n", o.connections)
+	fmt.Fprintf(w, "\nfull speed, %d connections\tserver CPU us/request\tnet us\tnet, x raw verify\trequests/s\n", o.connections)
 	for _, s := range servers {
 		r := results[s]
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", s.name, spread(r.cpu, 1), spread(r.net, 1), spread(r.multiple, 2), spread(r.rate, 0))
@@ -180,7 +190,10 @@ func report(o options, servers []*server, results map[*server]*series, raws []fl
 		}
 	}
 	fmt.Fprintf(w, "\nreplays and duplicates\trequests\trefused\taccepted twice\n")
-	for _, s := range servers[1:] {
+	for _, s := range servers {
+		if s.base == nil {
+			continue
+		}
 		r := results[s]
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\n", s.name, r.mixed, r.refused, r.twice)
 	}

@@ -18,10 +18,13 @@ import (
 
 // server is one that runs for the whole of the benchmark.
 type server struct {
-	name    string
-	address string
-	command *exec.Cmd
-	beside  *exec.Cmd // a Redis of its own
+	name     string
+	address  string
+	resource string // htu of its proofs
+	command  *exec.Cmd
+	beside   *exec.Cmd // a Redis of its own
+	base     *server   // the same without dpop; nil if this is one
+	peer     bool      // somebody else's
 }
 
 func (s *server) pid() int { return s.command.Process.Pid }
@@ -73,7 +76,7 @@ func startServers(ctx context.Context, dir string, i *issuer, stores []string) (
 		if err != nil {
 			return servers, err
 		}
-		s.beside = beside
+		s.base, s.beside = bare, beside
 		servers = append(servers, s)
 	}
 	return servers, nil
@@ -104,7 +107,7 @@ http://%s:%s {%s
 	if err != nil {
 		return nil, err
 	}
-	s := &server{name: name, address: "127.0.0.1:" + port, command: exec.CommandContext(ctx, binary, "run", "--config", config)}
+	s := &server{name: name, address: "127.0.0.1:" + port, resource: resource, command: exec.CommandContext(ctx, binary, "run", "--config", config)}
 	log, err := os.Create(home + ".log")
 	if err != nil {
 		return nil, err

@@ -63,7 +63,8 @@ func ownCPU() time.Duration {
 // ticksPerSecond is the unit of /proc: USER_HZ, which is 100 on every Linux.
 const ticksPerSecond = 100
 
-// processCPU is the CPU time that a process has used so far, in microseconds.
+// processCPU is the CPU time that a process and those that it started have used
+// so far, in microseconds.
 func processCPU(pid int) (float64, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -71,13 +72,28 @@ func processCPU(pid int) (float64, error) {
 	}
 	// The second field is the program's name in parentheses and can hold anything.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	var ticks float64
+	var total float64
 	for _, field := range fields[11:13] { // utime and stime, fields 14 and 15
 		n, err := strconv.ParseUint(string(field), 10, 64)
 		if err != nil {
 			return 0, err
 		}
-		ticks += float64(n)
+		total += float64(n) * 1e6 / ticksPerSecond
 	}
-	return ticks * 1e6 / ticksPerSecond, nil
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return 0, err
+	}
+	for _, child := range bytes.Fields(children) {
+		id, err := strconv.Atoi(string(child))
+		if err != nil {
+			return 0, err
+		}
+		used, err := processCPU(id)
+		if err != nil {
+			return 0, err
+		}
+		total += used
+	}
+	return total, nil
 }

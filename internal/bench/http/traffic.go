@@ -21,7 +21,8 @@ import (
 // What all servers are called, and ask for.
 const (
 	host       = "api.test"
-	resource   = "http://" + host + "/v1/accounts/4711/items"
+	path       = "/v1/accounts/4711/items"
+	resource   = "http://" + host + path
 	issuerName = "https://issuer.test"
 	audience   = "https://api.test"
 )
@@ -76,28 +77,28 @@ type request struct {
 	answered atomic.Bool
 }
 
-func (c *client) request() *request {
-	text, err := c.signer.Sign(proof.SignRequest{Method: "GET", URI: resource, AccessToken: c.token})
+func (c *client) request(uri string) *request {
+	text, err := c.signer.Sign(proof.SignRequest{Method: "GET", URI: uri, AccessToken: c.token})
 	if err != nil {
 		panic(err)
 	}
-	return &request{wire: fmt.Appendf(nil, "GET /v1/accounts/4711/items HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nAuthorization: DPoP %s\r\nDPoP: %s\r\n\r\n", host, c.token, text)}
+	return &request{wire: fmt.Appendf(nil, "GET "+path+" HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nAuthorization: DPoP %s\r\nDPoP: %s\r\n\r\n", host, c.token, text)}
 }
 
 // fresh are requests with a proof of their own each.
-func fresh(clients []*client, n int) []job {
+func (s *server) fresh(clients []*client, n int) []job {
 	jobs := make([]job, n)
 	for i := range jobs {
-		jobs[i].request = clients[i%len(clients)].request()
+		jobs[i].request = clients[i%len(clients)].request(s.resource)
 	}
 	return jobs
 }
 
 // mixed are requests of which a fifth are sent twice at the same moment, and
 // another fifth again after they have been answered.
-func mixed(clients []*client, n int) []job {
+func (s *server) mixed(clients []*client, n int) []job {
 	var jobs []job
-	for i, j := range fresh(clients, n) {
+	for i, j := range s.fresh(clients, n) {
 		jobs = append(jobs, j)
 		switch i % 5 {
 		case 0:
