@@ -11,10 +11,10 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-dpop/caddy-dpop/replay"
 	"github.com/caddy-dpop/caddy-dpop/token"
-
-	"github.com/caddyserver/caddy/v2"
 )
 
 func init() {

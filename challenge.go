@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-dpop/caddy-dpop/proof"
 	"github.com/caddy-dpop/caddy-dpop/token"
-
-	"github.com/caddyserver/caddy/v2"
 )
 
 // The error codes of our challenges: RFC 6750, section 3.1, and RFC 9449,

@@ -7,11 +7,11 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	"github.com/caddy-dpop/caddy-dpop/proof"
 	"github.com/caddy-dpop/caddy-dpop/replay"
 	"github.com/caddy-dpop/caddy-dpop/token"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // Limits of what is read from a request before anything is decoded.

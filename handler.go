@@ -10,11 +10,11 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	"github.com/caddy-dpop/caddy-dpop/proof"
 	"github.com/caddy-dpop/caddy-dpop/replay"
 	"github.com/caddy-dpop/caddy-dpop/token"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // ServeHTTP lets the request through or refuses it.

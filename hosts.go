@@ -12,9 +12,9 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/caddy-dpop/caddy-dpop/proof"
-
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-dpop/caddy-dpop/proof"
 )
 
 // The host rule. A counterfeit server that lures a client can pass the

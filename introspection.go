@@ -13,9 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-dpop/caddy-dpop/token"
-
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-dpop/caddy-dpop/token"
 )
 
 // Introspection asks an authorization server about opaque access tokens

@@ -26,9 +26,15 @@ const byIntrospection = `
 func (n *node) opaque(key *testkit.Key, claims ...testkit.Member) *client {
 	c := &client{n, key, "opaque-" + testkit.NewID()}
 	answer := testkit.Object{
-		{Name: "active", Value: true}, {Name: "iss", Value: n.issuer.URL}, {Name: "sub", Value: "alice"}, {Name: "client_id", Value: "app"},
-		{Name: "aud", Value: "https://api.test"}, {Name: "scope", Value: "read"}, {Name: "exp", Value: n.clock.Now().Unix() + 3600},
-		{Name: "token_type", Value: "DPoP"}, {Name: "cnf", Value: testkit.Object{{Name: "jkt", Value: key.Thumbprint()}}},
+		{Name: "active", Value: true},
+		{Name: "iss", Value: n.issuer.URL},
+		{Name: "sub", Value: "alice"},
+		{Name: "client_id", Value: "app"},
+		{Name: "aud", Value: "https://api.test"},
+		{Name: "scope", Value: "read"},
+		{Name: "exp", Value: n.clock.Now().Unix() + 3600},
+		{Name: "token_type", Value: "DPoP"},
+		{Name: "cnf", Value: testkit.Object{{Name: "jkt", Value: key.Thumbprint()}}},
 	}
 	for _, m := range claims {
 		answer.Set(m.Name, m.Value)

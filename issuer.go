@@ -11,9 +11,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddy-dpop/caddy-dpop/token"
-
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-dpop/caddy-dpop/token"
 )
 
 // Issuer is an authorization server whose JWT access tokens are accepted

@@ -23,15 +23,15 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	// The commands `caddy dpop ...`.
 	_ "github.com/caddy-dpop/caddy-dpop/internal/command"
 	"github.com/caddy-dpop/caddy-dpop/proof"
 	"github.com/caddy-dpop/caddy-dpop/replay"
 	"github.com/caddy-dpop/caddy-dpop/token"
-
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyevents"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 func init() {

@@ -8,9 +8,9 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/caddy-dpop/caddy-dpop/proof"
-
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-dpop/caddy-dpop/proof"
 )
 
 // Nonce configures server-chosen nonces (RFC 9449, section 9). They hold the

@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+
+	"github.com/caddyserver/certmagic"
 
 	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 	"github.com/caddy-dpop/caddy-dpop/proof"

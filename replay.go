@@ -8,10 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-dpop/caddy-dpop/replay"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-dpop/caddy-dpop/replay"
 )
 
 func init() {

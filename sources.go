@@ -9,9 +9,9 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/caddy-dpop/caddy-dpop/token"
-
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-dpop/caddy-dpop/token"
 )
 
 // source is a place where access tokens are verified, with what this handler

@@ -76,8 +76,11 @@ func TestUpgradeEnds(t *testing.T) {
 	must(t, err)
 	defer conn.Close()
 	m := testkit.Message{Method: "GET", Target: "/ws", Fields: []testkit.Field{
-		{Name: "Host", Value: "api.test:" + n.port}, {Name: "Connection", Value: "Upgrade"}, {Name: "Upgrade", Value: "echo"},
-		{Name: "Authorization", Value: "DPoP " + c.token}, {Name: "DPoP", Value: c.proof("GET", n.url("/ws")).String()},
+		{Name: "Host", Value: "api.test:" + n.port},
+		{Name: "Connection", Value: "Upgrade"},
+		{Name: "Upgrade", Value: "echo"},
+		{Name: "Authorization", Value: "DPoP " + c.token},
+		{Name: "DPoP", Value: c.proof("GET", n.url("/ws")).String()},
 	}}
 	begin := time.Now()
 	must(t, conn.Write(m.Bytes()))

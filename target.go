@@ -11,9 +11,9 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/caddy-dpop/caddy-dpop/proof"
-
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-dpop/caddy-dpop/proof"
 )
 
 // endpoint is one public URL.

@@ -153,8 +153,10 @@ func TestAbsoluteForm(t *testing.T) {
 	c := n.client()
 	send := func(target, htu string) *testkit.Answer {
 		m := testkit.Message{Method: "GET", Target: target, Fields: []testkit.Field{
-			{Name: "Host", Value: "api.test:" + n.port}, {Name: "Connection", Value: "close"},
-			{Name: "Authorization", Value: "DPoP " + c.token}, {Name: "DPoP", Value: c.proof("GET", htu).String()},
+			{Name: "Host", Value: "api.test:" + n.port},
+			{Name: "Connection", Value: "close"},
+			{Name: "Authorization", Value: "DPoP " + c.token},
+			{Name: "DPoP", Value: c.proof("GET", htu).String()},
 		}}
 		a, err := testkit.Exchange("127.0.0.1:"+n.port, "GET", m.Bytes())
 		must(t, err)

@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-dpop/caddy-dpop/proof"
 	"github.com/caddy-dpop/caddy-dpop/replay"
-
-	"github.com/caddyserver/caddy/v2"
 )
 
 // Defaults and bounds of the options.

@@ -21,10 +21,10 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-dpop/caddy-dpop/proof"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-dpop/caddy-dpop/proof"
 )
 
 // defaultLifetime is that of an access token. Short, since a demonstration

@@ -18,10 +18,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 )
 
 const (

@@ -17,9 +17,9 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/caddy-dpop/caddy-dpop/proof"
-
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-dpop/caddy-dpop/proof"
 )
 
 const (

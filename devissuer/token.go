@@ -17,9 +17,9 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-dpop/caddy-dpop/proof"
-
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-dpop/caddy-dpop/proof"
 )
 
 // maxTokenRequest bounds the body of a token request. 64 KiB.
