@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/caddy-dpop/caddy-dpop/integration/process"
 	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 )
 
@@ -138,7 +139,7 @@ func memoryRestartProfile(b *builder) {
 // reloadProfile has an admin API, for reloads under load.
 func reloadProfile(b *builder) {
 	i := testkit.NewIssuer("reload")
-	b.admin = freePort()
+	b.admin = process.FreeAddress()
 	b.site(site{name: "ref", issuer: i, tokens: true}, dpop("", reference(i)), toUpstream())
 	b.site(site{name: "stored", issuer: i, tokens: true}, dpop("", strings.Replace(reference(i), "replay memory", "replay storage", 1)), toUpstream())
 }

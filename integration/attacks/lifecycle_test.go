@@ -32,12 +32,12 @@ func onReload(f func(c *run, s *site)) test {
 
 // changed is the profile's Caddyfile with something in it that a reload notices.
 func changed(s *site, n string) string {
-	return strings.Replace(s.server.text, "grace_period 2s", "grace_period 2s\n\t# "+n, 1)
+	return strings.Replace(s.server.Text, "grace_period 2s", "grace_period 2s\n\t# "+n, 1)
 }
 
 func replayAfterReload(c *run, s *site) {
 	a := c.use()
-	c.ok(s.server.load(changed(s, "again")))
+	c.ok(s.server.Reload(changed(s, "again")))
 	c.expect(a.again(), replayed)
 	c.must(c.attempt(), accepted)
 }
@@ -79,7 +79,7 @@ func replayDuringReload(c *run, s *site) {
 		})
 	}
 	for i := range 4 {
-		if err := s.server.load(changed(s, strings.Repeat("x", i+1))); err != nil {
+		if err := s.server.Reload(changed(s, strings.Repeat("x", i+1))); err != nil {
 			c.Error(err)
 		}
 	}
@@ -94,13 +94,13 @@ func replayAfterRestart(c *run) {
 		c.on = name
 		s := c.site(name)
 		a := c.use()
-		s.server.stop()
+		s.server.Stop()
 		c.ok(s.server.start())
 		c.ok(warm(s))
 		c.expect(a.again(), w)
 
 		b := c.use() // and after the process was killed
-		s.server.kill()
+		s.server.Kill()
 		c.ok(s.server.start())
 		c.ok(warm(s))
 		c.must(b.again(), w)
@@ -113,7 +113,7 @@ func storageFault(spoil func(dir string) (heal func() error, err error), w want)
 	return func(c *run) {
 		p := &profile{build: restartProfile}
 		c.ok(p.start("fault"))
-		defer p.server.stop()
+		defer p.server.Stop()
 		s := p.sites["ref"]
 		a := newAttempt(s)
 		c.must(a, accepted)
@@ -144,7 +144,7 @@ func storageFault(spoil func(dir string) (heal func() error, err error), w want)
 
 // storage returns the directory of the process's storage.
 func (s *server) storage() string {
-	_, rest, _ := strings.Cut(s.text, "storage file_system ")
+	_, rest, _ := strings.Cut(s.Text, "storage file_system ")
 	dir, _, _ := strings.Cut(rest, "\n")
 	return dir
 }

@@ -245,8 +245,8 @@ func randomBytes(c *run) {
 // adminGet asks the admin API.
 func adminGet(c *run, s *server, path string) []byte {
 	c.Helper()
-	m := testkit.Message{Method: "GET", Target: path, Fields: []testkit.Field{{Name: "Host", Value: s.admin}}}
-	a, err := testkit.Exchange(s.admin, "GET", m.Bytes())
+	m := testkit.Message{Method: "GET", Target: path, Fields: []testkit.Field{{Name: "Host", Value: s.Admin}}}
+	a, err := testkit.Exchange(s.Admin, "GET", m.Bytes())
 	c.ok(err)
 	return a.Body
 }

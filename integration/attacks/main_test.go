@@ -9,6 +9,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/caddy-dpop/caddy-dpop/integration/process"
 )
 
 func TestMain(m *testing.M) {
@@ -22,7 +24,8 @@ func runAll(m *testing.M) int {
 		return fail(err)
 	}
 	defer os.RemoveAll(workDir)
-	if err := buildBinary(workDir); err != nil {
+	defer process.RemoveBinary()
+	if _, err := process.Binary(); err != nil {
 		return fail(err)
 	}
 	if backend, err = newUpstream(); err != nil {

@@ -259,7 +259,7 @@ func nonceAfterRestart(c *run) {
 	c.on = "nonces/nonce"
 	s := c.site(c.on)
 	live := fetchNonce(c)
-	s.server.stop()
+	s.server.Stop()
 	c.ok(s.server.start())
 	c.eventually(10*time.Second, func() bool {
 		a := c.attempt()

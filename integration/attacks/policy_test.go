@@ -41,10 +41,10 @@ func misconfigured(c *run) {
 		"url with a query": {"public_url " + origin, "public_url " + origin + "/?x=1"},
 		"empty scope":      {"replay memory", "replay memory\n\t\tscope"},
 	} {
-		text := strings.Replace(s.server.text, edit[0], edit[1], 1)
-		if err := s.server.load(text); err == nil {
+		text := strings.Replace(s.server.Text, edit[0], edit[1], 1)
+		if err := s.server.Reload(text); err == nil {
 			c.Errorf("%s: the configuration was loaded", name)
-			c.ok(s.server.load(s.server.text))
+			c.ok(s.server.Reload(s.server.Text))
 		} else if strings.Contains(err.Error(), "connection refused") {
 			c.Fatalf("%s: %v", name, err)
 		}
@@ -108,7 +108,7 @@ var _ = add(cases{
 			case <-done:
 				return
 			default:
-				if err := s.server.load(changed(s, fmt.Sprint("policy ", i))); err != nil {
+				if err := s.server.Reload(changed(s, fmt.Sprint("policy ", i))); err != nil {
 					c.Error(err)
 					<-done
 					return
@@ -160,7 +160,7 @@ var _ = add(cases{
 			a.anonymous()
 			c.expect(a, noCredentials)
 		}
-		if strings.Contains(c.site("ref").server.text, "admin off") {
+		if strings.Contains(c.site("ref").server.Text, "admin off") {
 			return
 		}
 		c.Error("the reference profile has an admin API")

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddy-dpop/caddy-dpop/integration/process"
 	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 )
 
@@ -197,7 +198,7 @@ func (b *builder) bare(s site, directives ...string) *site {
 func (b *builder) add(s *site, scheme string, directives []string) *site {
 	s.profile = b.profile
 	if s.address == "" {
-		s.address = freePort()
+		s.address = process.FreeAddress()
 	}
 	if s.origin == "" {
 		s.origin = origin
@@ -271,7 +272,7 @@ func stopAll() {
 		if s == nil {
 			continue
 		}
-		s.stop()
+		s.Stop()
 		s.log.mu.Lock()
 		for _, l := range s.log.leaks {
 			problems = append(problems, fmt.Sprintf("the log of %s holds %s", name, l))

@@ -95,7 +95,7 @@ var _ = add(cases{
 	"F07": func(c *run) {
 		c.variant("", badProof("iat_in_future"), func(a *attempt) { a.iat(61 * time.Second) })
 		// A larger skew cannot be configured.
-		text := strings.Replace(c.site("ref").server.text, "clock_skew 10s", "clock_skew 61s", 1)
+		text := strings.Replace(c.site("ref").server.Text, "clock_skew 10s", "clock_skew 61s", 1)
 		if err := adapt(c.T, text); err == nil || !strings.Contains(err.Error(), "clock_skew") {
 			c.Errorf("clock_skew 61s: %v", err)
 		}

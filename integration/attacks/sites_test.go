@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/caddy-dpop/caddy-dpop/integration/process"
 	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 )
 
@@ -71,8 +72,8 @@ func mainProfile(b *builder) {
 
 // Addresses of upstreams that are not there: one never, one until a case starts it.
 var (
-	deadAddress = freePort()
-	lateAddress = freePort()
+	deadAddress = process.FreeAddress()
+	lateAddress = process.FreeAddress()
 )
 
 func mixedProfile(b *builder) {
@@ -85,7 +86,7 @@ func mixedProfile(b *builder) {
 // trusts a neighbour that nobody is.
 func proxyProfile(b *builder) {
 	i := testkit.NewIssuer("proxy")
-	trusted, neighbour := freePort(), freePort()
+	trusted, neighbour := process.FreeAddress(), process.FreeAddress()
 	b.global = "servers " + trusted + " {\n\t\ttrusted_proxies static 127.0.0.1/32\n\t}\n\tservers " + neighbour +
 		" {\n\t\ttrusted_proxies static 127.0.0.2/32\n\t}"
 	options := strings.Replace(reference(i), "public_url "+origin, "public_url "+origin+" "+originB, 1)
@@ -97,7 +98,7 @@ func proxyProfile(b *builder) {
 // second host without guard on the same listener.
 func tlsProfile(b *builder) {
 	i := testkit.NewIssuer("tls")
-	address := freePort()
+	address := process.FreeAddress()
 	b.global = "servers {\n\t\tprotocols h1 h2 h3\n\t\tstrict_sni_host on\n\t}"
 	certificate := "tls " + filepath.Join(workDir, "cert.pem") + " " + filepath.Join(workDir, "key.pem")
 	b.add(&site{name: "api", issuer: i, tokens: true, tls: true, address: address}, "https://",

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-dpop/caddy-dpop/integration/process"
 	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 )
 
@@ -110,7 +111,7 @@ func TestAdminTellsNoSecrets(t *testing.T) {
 
 func adminProfile(b *builder) {
 	i := testkit.NewIssuer("admin")
-	b.admin = freePort()
+	b.admin = process.FreeAddress()
 	b.site(site{name: "opaque", issuer: i, tokens: true, opaque: true, scope: "read"}, dpop("", introspection(i, "30s", "")), toUpstream())
 	b.site(site{name: "nonce", issuer: i, tokens: true}, dpop("", reference(i)+"\n\t\tnonce required"), toUpstream())
 	secrets.add(clientSecret)
