@@ -5,10 +5,10 @@ BENCHTIME ?= 1s
 PLAIN = ./proof ./token ./replay/... ./internal/strictjson
 
 .DEFAULT_GOAL := help
-.PHONY: help test race short fuzz bench lint vectors run ci
+.PHONY: help test race short fuzz bench bench-http bench-growth lint vectors run ci
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 test: ## all tests; those that need a peer you lack say so and skip
 	go test ./...
@@ -29,6 +29,12 @@ fuzz: ## every fuzz target, FUZZTIME (1m) each
 
 bench: ## benchmarks in process, BENCHTIME (1s) each
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) . $(PLAIN)
+
+bench-http: ## a running Caddy with and without dpop; BENCHFLAGS, such as -peers
+	go run ./internal/bench/http $(BENCHFLAGS)
+
+bench-growth: ## the curves of docs/performance.md
+	go run ./internal/bench/growth -out docs/performance $(BENCHFLAGS)
 
 lint: ## gofmt, go vet and golangci-lint
 	@test -z "$$(git ls-files '*.go' | xargs gofmt -l)" || { git ls-files '*.go' | xargs gofmt -l; exit 1; }

@@ -5,7 +5,6 @@
 package main
 
 import (
-	"crypto"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -148,7 +147,7 @@ func (b *bed) join(n, size int) {
 	b.size = size
 	for range n {
 		key := testkit.P256(fmt.Sprint("client ", len(b.clients)))
-		signer, err := proof.NewSigner(key.Private.(crypto.Signer), "ES256")
+		signer, err := proof.NewSigner(key.Private, "ES256")
 		if err != nil {
 			panic(err)
 		}

@@ -54,7 +54,7 @@ func growClients(rounds int) ([]chart, error) {
 	}, nil
 }
 
-// growEntries claims against a table with ever more live entries.
+// growEntries claims replayst a table with ever more live entries.
 func growEntries(rounds int) ([]chart, error) {
 	x := []float64{1e6, 2e6, 4e6, 6e6, 8e6, 10e6}
 	var first, again, bytes []float64
@@ -80,7 +80,7 @@ func growEntries(rounds int) ([]chart, error) {
 			claim(id(n), nil)
 			n++
 		}
-		var firsts, agains []float64
+		var firsts, replays []float64
 		for range rounds {
 			firsts = append(firsts, 1000*cost(step, func() {
 				for range step {
@@ -88,13 +88,13 @@ func growEntries(rounds int) ([]chart, error) {
 					n++
 				}
 			}))
-			agains = append(agains, 1000*cost(step, func() {
+			replays = append(replays, 1000*cost(step, func() {
 				for range step {
 					claim(id(rand.Uint64N(n)), replay.ErrReplayed)
 				}
 			}))
 		}
-		first, again = append(first, median(firsts)), append(again, median(agains))
+		first, again = append(first, median(firsts)), append(again, median(replays))
 		bytes = append(bytes, float64(table.Stats().Bytes)/float64(n))
 	}
 	return []chart{

@@ -5,7 +5,6 @@
 package main
 
 import (
-	"crypto"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -52,7 +51,7 @@ func (i *issuer) clients(n int) []*client {
 	clients := make([]*client, n)
 	for c := range clients {
 		key := testkit.P256(fmt.Sprint("client ", c))
-		signer, err := proof.NewSigner(key.Private.(crypto.Signer), "ES256")
+		signer, err := proof.NewSigner(key.Private, "ES256")
 		if err != nil {
 			panic(err)
 		}
