@@ -72,6 +72,7 @@ type Status struct {
 // ReplayStatus describes one replay store.
 type ReplayStatus struct {
 	Store         string    `json:"store"`
+	Space         string    `json:"space,omitempty"` // "proof_only" for that of proof_only
 	Entries       int       `json:"entries"`
 	MaxEntries    int       `json:"max_entries,omitempty"`
 	Bytes         int       `json:"bytes,omitempty"`
@@ -149,7 +150,7 @@ func (a *App) keySets() []*token.KeySet {
 }
 
 // stores are the replay stores of this configuration with their windows.
-func (a *App) stores() map[replay.Store]replay.Window {
+func (a *App) stores() map[replay.Store]storeUse {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return maps.Clone(a.windows)
@@ -160,10 +161,10 @@ func (a *App) status() Status {
 	for _, set := range a.keySets() {
 		s.KeySets = append(s.KeySets, set.Status())
 	}
-	for store, window := range a.stores() {
-		s.Replay = append(s.Replay, replayStatus(store.Stats(), window))
+	for store, use := range a.stores() {
+		s.Replay = append(s.Replay, replayStatus(store.Stats(), use))
 	}
-	slices.SortFunc(s.Replay, func(a, b ReplayStatus) int { return strings.Compare(a.Store, b.Store) })
+	slices.SortFunc(s.Replay, func(a, b ReplayStatus) int { return strings.Compare(a.Store+a.Space, b.Store+b.Space) })
 	if a.tokens != nil {
 		s.TokenCache = a.tokens.Len()
 	}
@@ -183,9 +184,10 @@ func (a *App) status() Status {
 	return s
 }
 
-func replayStatus(stats replay.Stats, window replay.Window) ReplayStatus {
+func replayStatus(stats replay.Stats, use storeUse) ReplayStatus {
 	s := ReplayStatus{
 		Store:         stats.Kind,
+		Space:         use.space,
 		Entries:       stats.Entries,
 		MaxEntries:    stats.MaxEntries,
 		Bytes:         stats.Bytes,
@@ -194,8 +196,8 @@ func replayStatus(stats replay.Stats, window replay.Window) ReplayStatus {
 		Batches:       stats.Batches,
 		Claims:        stats.Claims,
 		Failures:      stats.Failures,
-		WindowSeconds: window.Proof.Seconds(),
-		NonceSeconds:  window.Nonce.Seconds(),
+		WindowSeconds: use.Proof.Seconds(),
+		NonceSeconds:  use.Nonce.Seconds(),
 		LastRoundTrip: stats.LastTime.Seconds(),
 	}
 	if stats.LastError != nil {

@@ -5,6 +5,7 @@ package dpop
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -57,7 +58,7 @@ type App struct {
 
 	mu            sync.Mutex // guards what handlers add while they are provisioned
 	handlers      []*Handler
-	windows       map[replay.Store]replay.Window
+	windows       map[replay.Store]storeUse
 	sets          []*pooledKeys
 	nonces        *nonceKeys // nil unless a handler uses nonces
 	answers       []*token.Introspection
@@ -93,7 +94,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
 	a.logger = ctx.Logger()
-	a.windows = make(map[replay.Store]replay.Window)
+	a.windows = make(map[replay.Store]storeUse)
 	if a.clock == nil {
 		a.clock = time.Now
 	}
@@ -152,13 +153,13 @@ func (a *App) Start() error {
 	if err := a.checkHosts(); err != nil {
 		return err
 	}
-	runningApp.Store(a)
 	for _, s := range a.shared {
 		s.slot.use(a, s.storage)
 	}
 	if err := a.checkLogs(); err != nil {
 		return err
 	}
+	runningApps.add(a)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, set := range a.sets {
@@ -175,7 +176,7 @@ func (a *App) Start() error {
 // Stop ends what this generation shows; what it shares ends when its last user
 // is gone.
 func (a *App) Stop() error {
-	runningApp.CompareAndSwap(a, nil)
+	runningApps.remove(a)
 	return nil
 }
 
@@ -209,13 +210,19 @@ func (a *App) replayParams(space string, logger *zap.Logger) replay.Params {
 	}
 }
 
+// storeUse is what this configuration asks of a replay store.
+type storeUse struct {
+	replay.Window
+	space string // as in replay.Params
+}
+
 // widenWindow tells a store the longest time up to which any of its handlers
 // could accept a proof: an entry must not expire while one of them still would.
-func (a *App) widenWindow(store replay.Store, w replay.Window) {
+func (a *App) widenWindow(store replay.Store, space string, w replay.Window) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	widest := widestWindow(a.windows[store], w)
-	a.windows[store] = widest
+	widest := widestWindow(a.windows[store].Window, w)
+	a.windows[store] = storeUse{widest, space}
 	windows.use(a, store, widest)
 }
 
@@ -248,12 +255,12 @@ func acquire[T caddy.Destructor](held *[]string, key string, construct func() (T
 
 // release gives back what acquire took.
 func release(held []string) error {
+	var failed error
 	for _, key := range held {
-		if _, err := pool.Delete(key); err != nil {
-			return err
-		}
+		_, err := pool.Delete(key)
+		failed = errors.Join(failed, err)
 	}
-	return nil
+	return failed
 }
 
 // pooledCache is the token cache as the pool wants it.

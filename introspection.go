@@ -169,8 +169,11 @@ func (in *Introspection) cacheTTL() time.Duration {
 // pooledIntrospection is the client of an endpoint, with its cache.
 type pooledIntrospection struct{ *token.Introspection }
 
-// Destruct has nothing to end: requests under way end by themselves.
-func (pooledIntrospection) Destruct() error { return nil }
+// Destruct gives up idle connections; requests under way end by themselves.
+func (p pooledIntrospection) Destruct() error {
+	p.Close()
+	return nil
+}
 
 func (h *Handler) provisionIntrospection(ctx caddy.Context) error {
 	in := h.Introspection

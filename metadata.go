@@ -14,6 +14,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-dpop/caddy-dpop/proof"
 )
 
 func init() {
@@ -86,6 +88,9 @@ func (h *Handler) document(e endpoint) (*document, error) {
 	}
 	if path == "/" {
 		path = ""
+	}
+	if target, err := proof.ParseTarget(base + path); err != nil || path != "" && target.String() != base+path {
+		return nil, optionError("metadata", h.Metadata.Path, "a path in the normal form of RFC 3986")
 	}
 	members := map[string]any{
 		"resource":                          base + path,

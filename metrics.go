@@ -5,8 +5,8 @@ package dpop
 
 import (
 	"errors"
-	"fmt"
-	"sync/atomic"
+	"slices"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -62,8 +62,35 @@ var (
 // nobody needs to count on the way of a request.
 var state = new(stateCollector)
 
-// runningApp is the app whose state is shown.
-var runningApp atomic.Pointer[App]
+// runningApps are the apps that have started and not stopped. The state of the
+// newest is shown: after a reload that fails, that of the one that goes on.
+var runningApps appStack
+
+type appStack struct {
+	mu   sync.Mutex
+	apps []*App
+}
+
+func (s *appStack) add(a *App) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.apps = append(s.apps, a)
+}
+
+func (s *appStack) remove(a *App) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.apps = slices.DeleteFunc(s.apps, func(other *App) bool { return other == a })
+}
+
+func (s *appStack) newest() *App {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.apps) == 0 {
+		return nil
+	}
+	return s.apps[len(s.apps)-1]
+}
 
 type stateCollector struct{}
 
@@ -98,7 +125,7 @@ func (*stateCollector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. Key sets and stores are named by
 // the configuration, so their number is bounded.
 func (*stateCollector) Collect(ch chan<- prometheus.Metric) {
-	app := runningApp.Load()
+	app := runningApps.newest()
 	if app == nil {
 		return
 	}
@@ -109,10 +136,10 @@ func (*stateCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(value), labels...)
 	}
 	status := app.status()
-	for i, store := range status.Replay {
+	for _, store := range status.Replay {
 		name := store.Store
-		if i > 0 && status.Replay[i-1].Store == store.Store {
-			name = fmt.Sprint(store.Store, "_", i)
+		if store.Space != "" {
+			name += "_" + store.Space
 		}
 		gauge(descReplayEntries, float64(store.Entries), name)
 		gauge(descReplayNodes, float64(store.Nodes), name)

@@ -169,7 +169,7 @@ func (h *Handler) provisionReplay(ctx caddy.Context) error {
 		return fmt.Errorf("replay: %w", err)
 	}
 	if h.store != nil {
-		h.app.widenWindow(h.store, h.window())
+		h.app.widenWindow(h.store, space, h.window())
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func (s *windowStore) SetWindow(w replay.Window) { s.inForce = w }
 // running configuration relies on, and shrinks when that is gone.
 func TestWindowOfGenerations(t *testing.T) {
 	proofs := func(d time.Duration) replay.Window { return replay.Window{Proof: d} }
-	generation := func() *App { return &App{windows: make(map[replay.Store]replay.Window)} }
+	generation := func() *App { return &App{windows: make(map[replay.Store]storeUse)} }
 	store := new(windowStore)
 	expect := func(what string, want time.Duration) {
 		t.Helper()
@@ -31,16 +31,16 @@ func TestWindowOfGenerations(t *testing.T) {
 		}
 	}
 	first, failed, second := generation(), generation(), generation()
-	first.widenWindow(store, proofs(time.Minute))
-	first.widenWindow(store, proofs(time.Hour))
+	first.widenWindow(store, "", proofs(time.Minute))
+	first.widenWindow(store, "", proofs(time.Hour))
 	expect("two handlers", time.Hour)
 
-	failed.widenWindow(store, proofs(time.Minute))
+	failed.widenWindow(store, "", proofs(time.Minute))
 	expect("while another configuration is loaded", time.Hour)
 	must(t, failed.Cleanup())
 	expect("after it failed to load", time.Hour)
 
-	second.widenWindow(store, proofs(time.Minute))
+	second.widenWindow(store, "", proofs(time.Minute))
 	expect("while the next one is loaded", time.Hour)
 	must(t, first.Cleanup())
 	expect("when it has taken over", time.Minute)
