@@ -139,8 +139,8 @@ func (n *node) adapt(config string) ([]byte, error) {
 }
 
 func (n *node) fill(config string) string {
+	config = strings.ReplaceAll(config, "$GLOBALS", n.globals)
 	return strings.NewReplacer(
-		"$GLOBALS", n.globals,
 		"$PORT", n.port,
 		"$DIR", n.dir,
 		"$ISSUER", n.issuer.URL,
