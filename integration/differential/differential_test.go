@@ -31,8 +31,9 @@ type disagreement struct {
 	Peer, File, Ours string
 }
 
-// row is a line of the table in the document.
-var row = regexp.MustCompile("(?m)^\\| (oauth4webapi|jose|go-jose) \\| `(\\w+)` \\| `(\\w+)` \\| (\\d+) \\| (.*) \\|$")
+// row is a line of the table in the document. A number can be one or the other where
+// versions of Node.js differ.
+var row = regexp.MustCompile("(?m)^\\| (oauth4webapi|jose|go-jose) \\| `(\\w+)` \\| `(\\w+)` \\| (\\d+(?: or \\d+)?) \\| (.*) \\|$")
 
 func TestGoJose(t *testing.T) {
 	t.Parallel()
@@ -118,7 +119,7 @@ func compare(t *testing.T, peer string, vectors []*vector, theirs []string) {
 		if d.Peer != peer {
 			continue
 		}
-		if fmt.Sprint(len(found[d])) != m[4] {
+		if !slices.Contains(strings.Split(m[4], " or "), fmt.Sprint(len(found[d]))) {
 			t.Errorf("%v: %d disagreements, the document explains %s:\n\t%s", d, len(found[d]), m[4], strings.Join(found[d], "\n\t"))
 		}
 		if len(m[5]) < 10 {
