@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Caddy is one process of Caddy, with its admin API. Set the exported fields, then
@@ -66,15 +67,31 @@ func Environment(home string, more ...string) []string {
 	return append(append(env, "HOME="+home), more...)
 }
 
+// admin sends a request to the admin API. Each reload replaces its listener, and what
+// waits there at that moment is reset, so it is tried again.
+func (c *Caddy) admin(method, path, body string) (*http.Response, error) {
+	var failed error
+	for range 5 {
+		r, err := http.NewRequest(method, "http://"+c.Admin+path, strings.NewReader(body))
+		if err != nil {
+			return nil, err
+		}
+		r.Close = true
+		r.Header.Set("Content-Type", "text/caddyfile")
+		r.Header.Set("Cache-Control", "must-revalidate")
+		res, err := http.DefaultClient.Do(r)
+		if err == nil {
+			return res, nil
+		}
+		failed = err
+		time.Sleep(50 * time.Millisecond)
+	}
+	return nil, failed
+}
+
 // Reload posts a Caddyfile to the admin API, as `caddy reload --force` does.
 func (c *Caddy) Reload(text string) error {
-	r, err := http.NewRequest(http.MethodPost, "http://"+c.Admin+"/load", strings.NewReader(text))
-	if err != nil {
-		return err
-	}
-	r.Header.Set("Content-Type", "text/caddyfile")
-	r.Header.Set("Cache-Control", "must-revalidate")
-	res, err := http.DefaultClient.Do(r)
+	res, err := c.admin(http.MethodPost, "/load", text)
 	if err != nil {
 		return err
 	}
@@ -88,7 +105,7 @@ func (c *Caddy) Reload(text string) error {
 
 // Ask returns what the admin API has at a path.
 func (c *Caddy) Ask(path string) (string, error) {
-	res, err := http.Get("http://" + c.Admin + path)
+	res, err := c.admin(http.MethodGet, path, "")
 	if err != nil {
 		return "", err
 	}
