@@ -199,3 +199,22 @@ func TestNonceKeysReplaced(t *testing.T) {
 		t.Error("a nonce that was just made is unknown")
 	}
 }
+
+// TestNonceSkews: handlers share the keys, but each has a clock_skew of its own.
+func TestNonceSkews(t *testing.T) {
+	clock := testkit.NewClock(time.Now().Truncate(time.Second))
+	wide := nonceNode(t, t.TempDir(), clock)
+	narrow := &nonceChecker{keys: wide.keys, lifetime: time.Minute, skew: 0}
+	now := clock.Now()
+	ahead := wide.keys.current(now.Add(10 * time.Second))
+	if got := wide.state(ahead, now); got != proof.NonceLive {
+		t.Errorf("within the skew: %v", got)
+	}
+	if got := narrow.state(ahead, now); got != proof.NonceUnknown {
+		t.Errorf("without skew: %v", got)
+	}
+	old := wide.keys.current(now.Add(-2 * time.Minute))
+	if wide.state(old, now) != proof.NonceLive || narrow.state(old, now) != proof.NonceStale {
+		t.Error("each has a lifetime of its own")
+	}
+}
