@@ -123,6 +123,28 @@ func TestUserOfSeveralIssuers(t *testing.T) {
 	}
 }
 
+// TestPlaceholdersOfOuter: what an outer dpop found out is gone when an inner
+// one refuses, so that no error page is made out to somebody.
+func TestPlaceholdersOfOuter(t *testing.T) {
+	n := start(t, `http://api.test:$PORT {
+	dpop {`+oneIssuer+`
+	}
+	route {
+		dpop {`+oneIssuer+`
+			scope admin
+		}
+		reverse_proxy $UPSTREAM
+	}
+	handle_errors {
+		respond "<{http.dpop.reason}><{http.dpop.jkt}><{http.dpop.claims.sub}><{http.dpop.client_id}>"
+	}
+}
+`)
+	if a := n.client().get("/"); a.body != "<scope_missing><><><>" {
+		t.Errorf("%q", a.body)
+	}
+}
+
 // TestAccessLog: who it was, or why it was refused.
 func TestAccessLog(t *testing.T) {
 	n := start(t, strings.Replace(site(oneIssuer), "{\n", "{\n\tlog\n", 1))
