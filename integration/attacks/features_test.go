@@ -6,6 +6,7 @@ package attacks
 import (
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/caddy-dpop/caddy-dpop/integration/process"
 	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
@@ -108,8 +109,9 @@ func smallProfile(b *builder) {
 
 // cluster is what two nodes share.
 var cluster = struct {
-	issuer  *testkit.Issuer
-	storage func() string
+	issuer   *testkit.Issuer
+	storage  func() string
+	starting sync.Mutex // held by the node that starts
 }{
 	issuer:  testkit.NewIssuer("cluster"),
 	storage: func() string { return filepath.Join(workDir, "storage-cluster") },

@@ -81,6 +81,12 @@ func findSite(name string) (*site, error) {
 }
 
 func (p *profile) start(name string) error {
+	if strings.HasPrefix(name, "node") {
+		// Caddy makes its local CA in two steps: a second process on the same storage
+		// that starts in between finds one half and ends.
+		cluster.starting.Lock()
+		defer cluster.starting.Unlock()
+	}
 	var err error
 	for range 3 { // a port may be gone between finding and binding it
 		b := &builder{profile: name, sites: map[string]*site{}}
