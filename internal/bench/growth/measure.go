@@ -57,7 +57,7 @@ func growClients(rounds int) ([]chart, error) {
 // growEntries claims replayst a table with ever more live entries.
 func growEntries(rounds int) ([]chart, error) {
 	x := []float64{1e6, 2e6, 4e6, 6e6, 8e6, 10e6}
-	var first, again, bytes []float64
+	var first, again, access, bytes []float64
 	table := replay.NewTable(replay.TableConfig{MaxEntries: 12e6, MaxPerKey: 1 << 30})
 	table.SetWindow(replay.Window{Proof: 10 * time.Minute})
 	issued := time.Now().Unix() + 60
@@ -80,7 +80,11 @@ func growEntries(rounds int) ([]chart, error) {
 			claim(id(n), nil)
 			n++
 		}
-		var firsts, replays []float64
+		var firsts, replays, accesses []float64
+		slots := make([]uint64, int(target)*3) // as much memory as the entries take
+		for i := range slots {
+			slots[i] = 1 // or the system would have to find the memory while we measure
+		}
 		for range rounds {
 			firsts = append(firsts, 1000*cost(step, func() {
 				for range step {
@@ -93,14 +97,22 @@ func growEntries(rounds int) ([]chart, error) {
 					claim(id(rand.Uint64N(n)), replay.ErrReplayed)
 				}
 			}))
+			accesses = append(accesses, 1000*cost(step, func() {
+				place := rand.Uint64()
+				for range step { // each waits for the one before, as the steps of a claim do
+					place = place*6364136223846793005 + slots[(place>>20)%uint64(len(slots))]
+				}
+				slots[0] = place | 1
+			}))
 		}
+		access = append(access, median(accesses))
 		first, again = append(first, median(firsts)), append(again, median(replays))
 		bytes = append(bytes, float64(table.Stats().Bytes)/float64(n))
 	}
 	return []chart{
 		{
 			file: "entries", title: "A claim in memory, by used proofs remembered", unit: "CPU ns", across: "live entries",
-			x: x, lines: []line{{"first use", first}, {"replay", again}},
+			x: x, lines: []line{{"first use", first}, {"replay", again}, {"bare memory access", access}},
 		},
 		{
 			file: "entries-memory", title: "Memory for each used proof remembered", unit: "bytes", across: "live entries",

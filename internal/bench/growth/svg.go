@@ -30,7 +30,7 @@ const (
 	left, right, top, bottom = 70, 20, 50, 50
 )
 
-var colours = []string{"#1f6feb", "#d1570c"}
+var colours = []string{"#1f6feb", "#d1570c", "#6e7781"}
 
 func (c *chart) svg() []byte {
 	var b bytes.Buffer
