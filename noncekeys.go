@@ -161,7 +161,7 @@ func (n *nonceKeys) reload(ctx context.Context) error {
 	if r == nil {
 		r = &keyReading{done: make(chan struct{})}
 		n.reading = r
-		go n.read(r)
+		go n.read(r) //nolint:gosec // for all requests that wait, so none of them ends it
 	}
 	n.mu.Unlock()
 

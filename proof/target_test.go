@@ -197,7 +197,6 @@ func takeApart(uri string) ([]string, bool) {
 }
 
 func takeHost(authority string) (host, port string, ok bool) {
-	host = authority
 	if strings.HasPrefix(authority, "[") {
 		inside, after, ok := strings.Cut(authority[1:], "]")
 		address, err := netip.ParseAddr(inside)
