@@ -25,6 +25,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-dpop/caddy-dpop"
+	"github.com/caddy-dpop/caddy-dpop/integration/process"
 )
 
 // metric is what a scrape says about one name.
@@ -66,12 +67,7 @@ var (
 // scrape runs a Caddy with everything configured that has metrics, and asks it.
 func scrape(t *testing.T) map[string]metric {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	_ = l.Close()
+	_, port, _ := net.SplitHostPort(process.FreeAddress())
 	text := strings.NewReplacer("$PORT", port, "$DIR", t.TempDir()).Replace(config)
 	value, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
 	if err != nil {
