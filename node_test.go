@@ -6,6 +6,7 @@ package dpop
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -288,7 +289,7 @@ func (*testWriter) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 func (*testWriter) String() string                            { return "the test" }
-func (*testWriter) WriterKey() string                         { return underTest.t.Name() }
+func (*testWriter) WriterKey() string                         { return fmt.Sprintf("%s %p", underTest.t.Name(), underTest.log) }
 func (*testWriter) OpenWriter() (w io.WriteCloser, err error) { return underTest.log, nil }
 
 // logBuffer keeps what Caddy logs.
