@@ -33,12 +33,12 @@ type exchange struct {
 	room    [1]claimed // for the only one that most have
 
 	// Of the handler that spoke last.
-	reason   Reason
-	code     string
-	claims   *token.Claims
-	jkt      string
-	userID   string
-	mappedTo bool
+	reason Reason
+	code   string
+	claims *token.Claims
+	jkt    string
+	userID string
+	mapped bool
 }
 
 // claimed is an entry that this request used up itself.

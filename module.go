@@ -186,8 +186,9 @@ func (h *Handler) Validate() error {
 	return nil
 }
 
-// Cleanup releases what Provision acquired. Requests may still be in flight:
-// what they use stays usable.
+// Cleanup releases what Provision acquired. Requests may still be in flight, so
+// nothing is taken from the handler; when the last configuration with a `dpop`
+// is gone its log on storage is closed, and what is still in flight gets 503.
 func (h *Handler) Cleanup() error {
 	for _, s := range h.sources {
 		s.release()

@@ -70,8 +70,8 @@ func (h *Handler) publishRefusal(c *check, reason Reason, answer refusal) {
 // mapPlaceholders hooks the exchange into the request's replacer, once.
 func (h *Handler) mapPlaceholders(r *http.Request, x *exchange) {
 	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if repl != nil && !x.mappedTo {
-		x.mappedTo = true
+	if repl != nil && !x.mapped {
+		x.mapped = true
 		repl.Map(x.placeholder)
 		if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok && keepsLogs(r) {
 			extra.Set(zap.Object("dpop", x))
