@@ -51,7 +51,7 @@ func (k seed) hash(lo, hi uint64) uint64 {
 // the array can be nine tenths full. Any size will do, not only powers of two, so it can grow by an eighth and
 // waste little. And expired entries are taken out by one pass from left to right that needs no second array.
 //
-// A shard is small (about a thousand entries at the limit), so that no pass takes more than some microseconds.
+// A shard is small (see entriesPerShard), so that no pass takes more than some tens of microseconds.
 // Expired entries stay until the shard has no room left; then a pass takes out all of them, and only if that
 // freed less than a sixteenth does the array grow. Expiry therefore costs a constant number of slots visited per
 // entry, needs no timer and never stops the world.

@@ -23,6 +23,10 @@ const (
 	// DefaultMaxPerKey is the default of [TableConfig.MaxPerKey]: 111 proofs a second from one key at the
 	// default window. Four hundred such keys fill a table of the default size.
 	DefaultMaxPerKey = 10_000
+
+	// entriesPerShard at the limit: with fewer, the shards themselves fall out of the processor's cache, and each
+	// claim waits for memory twice; with more, a pass through one keeps its claims waiting.
+	entriesPerShard = 8192
 )
 
 // TableConfig configures a [Table].
@@ -86,8 +90,7 @@ func NewTable(config TableConfig) *Table {
 			key:    seed{lo: rand.Uint64(), hi: rand.Uint64()}, //nolint:gosec // as above
 			shards: make([]ownerShard, min(1<<bits.Len(uint(config.MaxEntries/1024)), 256)),
 		},
-		// About a thousand entries per shard at the limit.
-		shards: make([]shard, 1<<bits.Len(uint(config.MaxEntries/1024))),
+		shards: make([]shard, 1<<bits.Len(uint(config.MaxEntries/entriesPerShard))),
 	}
 	t.SetLimits(config.MaxEntries, config.MaxPerKey)
 	t.born = t.now()
