@@ -63,6 +63,10 @@ const (
 
 	// maxStuck is how many storage calls may hang past their time-out before nothing more is tried.
 	maxStuck = 4
+
+	// gatherFrom is the size of a batch after which the next is kept open, and gatherAtMost for how long.
+	gatherFrom   = 8
+	gatherAtMost = 2 * time.Millisecond
 )
 
 // ready reports why no batch may be begun. The caller holds the lock.
@@ -136,9 +140,10 @@ func (l *Log) expected() int {
 
 // run carries batches until there are none, or until a storage call outlives its batch: then the turn passes.
 func (l *Log) run(turn uint64) {
+	var last int           // claims in the batch before
+	var took time.Duration // and what it took
 	for {
-		// Whoever is ready to run may join first. A lone request waits for nobody: then this returns at once.
-		runtime.Gosched()
+		l.gather(last, took)
 		l.mu.Lock()
 		if l.turn != turn {
 			l.mu.Unlock()
@@ -174,8 +179,19 @@ func (l *Log) run(turn uint64) {
 			b.todo, b.storage = l.node.takeChores(), storage
 		}
 		l.health.nodes, l.health.pending = l.node.nodes(), l.node.pending()
-		l.finish(b, err, time.Since(start))
+		last, took = len(b.claims), time.Since(start)
+		l.finish(b, err, took)
 		l.mu.Unlock()
+	}
+}
+
+// gather keeps the next batch open for a moment. Whoever is ready to run may join; a lone request waits for nobody.
+// After a batch that many requests shared, more are on their way, and since a batch of any size costs the same, it
+// pays to wait for as long as that one took.
+func (l *Log) gather(last int, took time.Duration) {
+	runtime.Gosched()
+	if last >= gatherFrom {
+		time.Sleep(min(took, gatherAtMost))
 	}
 }
 
