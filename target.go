@@ -105,16 +105,17 @@ func (h *Handler) origin(r *http.Request) (proof.Origin, error) {
 // that the request came in by: on another port of the same host somebody else
 // may be listening.
 func isLocalPort(r *http.Request, o proof.Origin) bool {
-	_, port, err := net.SplitHostPort(o.Host())
-	if err != nil {
-		return true
+	host := o.Host()
+	colon := strings.LastIndexByte(host, ':')
+	if colon <= strings.LastIndexByte(host, ']') {
+		return true // the default, which is not written
 	}
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if !ok {
 		return false
 	}
 	_, localPort, err := net.SplitHostPort(local.String())
-	return err == nil && port == localPort
+	return err == nil && host[colon+1:] == localPort
 }
 
 // chooseEndpoint takes the public URL that has the Host; the scheme decides
