@@ -212,8 +212,11 @@ func (l *Log) finish(b *batch, err error, took time.Duration) {
 	}
 	b.finished = true
 	h := &l.health
-	h.batches++
-	h.claims += uint64(len(b.claims))
+	if n := len(b.claims); n > 0 { // not one that only looks or tidies
+		h.batches++
+		h.claims += uint64(n)
+		l.onBatch(n)
+	}
 	h.took = took
 	switch {
 	case err == nil:

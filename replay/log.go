@@ -49,6 +49,10 @@ type LogConfig struct {
 	Now    func() time.Time // clock for expiry and cut-off, time.Now when nil; may step
 	Random io.Reader        // for names, crypto/rand when nil
 	Logger *zap.Logger      // nil: silent
+
+	// OnBatch, when set, is told how many claims each batch had, before they are answered; empty batches do not
+	// count. It is called with the log locked: it must return at once and must not call the log.
+	OnBatch func(claims int)
 }
 
 // Log is a store on a storage that several nodes share and that has no conditional write: announce, then look.
@@ -60,8 +64,9 @@ type LogConfig struct {
 // Nothing is started before the first claim. From then on one goroutine at a time carries batches and ends when
 // there are none, and one tidies up once a minute until Close.
 type Log struct {
-	table  *Table
-	logger *zap.Logger
+	table   *Table
+	logger  *zap.Logger
+	onBatch func(claims int)
 
 	since atomic.Int64 // the node's cut-off, to refuse at once what it would refuse
 
@@ -111,12 +116,16 @@ func NewLog(config LogConfig) *Log {
 	if config.Logger == nil {
 		config.Logger = zap.NewNop()
 	}
+	if config.OnBatch == nil {
+		config.OnBatch = func(int) {}
+	}
 	node := newNode(config.Prefix, config.Table, config.Random)
 	node.dump = true // a table that has served another store has something to tell
 	return &Log{
 		table:   config.Table,
 		timeout: config.Timeout,
 		logger:  config.Logger,
+		onBatch: config.OnBatch,
 		storage: config.Storage,
 		node:    node,
 	}

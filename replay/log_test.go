@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -88,10 +89,59 @@ func TestClaimsShareABatch(t *testing.T) {
 		if got, want := count(), [3]int{2, 2, 0}; got != want {
 			t.Fatalf("Store, List, Load: %v, want %v", got, want)
 		}
-		if s := log.Stats(); s.Claims != 101 || s.Batches != 3 || s.Nodes != 1 {
+		if s := log.Stats(); s.Claims != 101 || s.Batches != 2 || s.Nodes != 1 {
 			t.Fatalf("%+v", s)
 		}
 		_ = log.Close(t.Context())
+	})
+}
+
+// Each batch that carries claims is told once, before they are answered, one that fails or times out too; the look
+// of Check is none.
+func TestBatchSizes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		clock, storage := replaytest.NewClock(), replaytest.NewStorage()
+		var sizes []int // the log is locked meanwhile
+		log := replay.NewLog(replay.LogConfig{Storage: storage, Now: clock.Now, OnBatch: func(claims int) { sizes = append(sizes, claims) }})
+		log.SetWindow(replaytest.Window)
+		t.Cleanup(func() { _ = log.Close(context.WithoutCancel(t.Context())) })
+		expect := func(what string, want ...int) {
+			t.Helper()
+			if !slices.Equal(sizes, want) {
+				t.Fatalf("%s: %v, want %v", what, sizes, want)
+			}
+			sizes = nil
+		}
+		if err := log.Check(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		clock.Add(time.Second)
+		expect("a look")
+		claim(t, log, "alone", clock, nil)
+		claim(t, log, "alone", clock, replay.ErrReplayed) // answered without a batch
+		expect("one alone, twice", 1)
+
+		release := make(chan struct{})
+		storage.Intercept(replaytest.Stall("Store", release))
+		var group sync.WaitGroup
+		group.Go(func() { claim(t, log, "first", clock, nil) })
+		synctest.Wait()
+		for i := range 20 {
+			group.Go(func() { claim(t, log, fmt.Sprint(i), clock, nil) })
+		}
+		synctest.Wait()
+		close(release)
+		group.Wait()
+		expect("one, then those who came meanwhile", 1, 20)
+
+		release = make(chan struct{})
+		storage.Intercept(replaytest.Stall("Store", release))
+		claim(t, log, "late", clock, replay.ErrUnavailable)
+		expect("no answer in time", 1)
+		close(release)
+		_ = log.Close(t.Context())
+		expect("the answer after it")
 	})
 }
 

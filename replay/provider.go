@@ -37,4 +37,9 @@ type Params struct {
 
 	// Logger is the logger of the generation that opens the store.
 	Logger *zap.Logger
+
+	// OnBatch, when set, is told how many claims each round trip carried. It
+	// must return at once and must not call the store. Like the store it
+	// outlives the generation.
+	OnBatch func(claims int)
 }
