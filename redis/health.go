@@ -18,6 +18,7 @@ type health struct {
 	batches, claims, failures atomic.Uint64
 	lastTime                  atomic.Int64
 	failing                   atomic.Bool
+	onBatch                   atomic.Pointer[func(claims int)]
 
 	mu     sync.Mutex
 	last   error
@@ -36,6 +37,7 @@ func (h *health) answered(log *zap.Logger, claims int, took time.Duration) {
 	}
 	h.batches.Add(1)
 	h.claims.Add(uint64(claims))
+	(*h.onBatch.Load())(claims)
 	h.lastTime.Store(int64(took))
 	if !h.failing.Load() {
 		return

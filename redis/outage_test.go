@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -171,6 +172,8 @@ func TestRoundTrips(t *testing.T) {
 	s := b.store(p.addr())
 	wantError(t, "before", s.Claim(t.Context(), b.proof("before")), nil)
 	before := s.Stats()
+	var trips, carried atomic.Int64
+	s.adopt(replay.Params{OnBatch: func(claims int) { trips.Add(1); carried.Add(int64(claims)) }})
 	for i := range 10 {
 		wantError(t, "alone", s.Claim(t.Context(), b.proof(fmt.Sprint("alone ", i))), nil)
 	}
@@ -201,6 +204,9 @@ func TestRoundTrips(t *testing.T) {
 	after := s.Stats()
 	if got := after.Batches - before.Batches; got != defaultPoolSize+1 || after.Claims-before.Claims != claims {
 		t.Fatalf("%d round trips with %d claims", got, after.Claims-before.Claims)
+	}
+	if trips.Load() != 10+defaultPoolSize+1 || carried.Load() != 10+claims {
+		t.Fatalf("told of %d round trips with %d claims", trips.Load(), carried.Load())
 	}
 }
 

@@ -70,7 +70,7 @@ func newStore(o *options, space string, now func() time.Time) *store {
 	return s
 }
 
-// adopt takes over the limits and the logger of a new generation.
+// adopt takes over the limits, the logger and the hook of a new generation.
 func (s *store) adopt(p replay.Params) {
 	limit := func(value, fallback int) int64 {
 		if value <= 0 {
@@ -85,6 +85,10 @@ func (s *store) adopt(p replay.Params) {
 		p.Logger = zap.NewNop()
 	}
 	s.logger.Store(p.Logger)
+	if p.OnBatch == nil {
+		p.OnBatch = func(int) {}
+	}
+	s.health.onBatch.Store(&p.OnBatch)
 }
 
 // Claim implements [replay.Store].
