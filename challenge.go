@@ -204,15 +204,10 @@ func (h *Handler) provisionChallenges(caddy.Context) error {
 
 // challengesFor are those of the public URL that the request came by.
 func (h *Handler) challengesFor(r *http.Request) *challenges {
-	if len(h.challenges) > 1 {
-		_, host := connection(r)
-		for i, e := range h.endpoints {
-			if sameHost(e.Origin, host) {
-				return h.challenges[i]
-			}
-		}
+	if len(h.challenges) == 1 {
+		return h.challenges[0]
 	}
-	return h.challenges[0]
+	return h.challenges[max(h.endpointOf(connection(r)), 0)]
 }
 
 func (r refusal) key() string { return r.code + "\x00" + r.description }

@@ -49,10 +49,10 @@ type resourceMetadata struct {
 
 // document is one document, where it is and what it says.
 type document struct {
-	host string // as in proof.Origin
-	path string
-	url  string
-	body []byte
+	proof.Origin // of the public URL
+	path         string
+	url          string
+	body         []byte
 }
 
 func (h *Handler) provisionMetadata(caddy.Context) error {
@@ -117,7 +117,7 @@ func (h *Handler) document(e endpoint) (*document, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &document{host: e.Host(), path: wellKnown + path, url: base + wellKnown + path, body: body}, nil
+	return &document{Origin: e.Origin, path: wellKnown + path, url: base + wellKnown + path, body: body}, nil
 }
 
 func (h *Handler) authorizationServers() []string {
@@ -195,26 +195,26 @@ func serveDocument(w http.ResponseWriter, r *http.Request, documents []*document
 	return true
 }
 
-// findDocument looks by path; Host chooses only between documents of several
-// public URLs.
+// findDocument looks by path; Host, and then the scheme, choose only between
+// documents of several public URLs.
 func findDocument(r *http.Request, path string, documents []*document) *document {
-	var found *document
+	var found, only *document
 	matches := 0
-	_, host := connection(r)
+	scheme, host := connection(r)
 	for _, d := range documents {
 		if d.path != path {
 			continue
 		}
-		if strings.EqualFold(d.host, host) {
-			return d
-		}
-		found = d
+		only = d
 		matches++
+		if sameHost(d.Origin, host) && (found == nil || d.Scheme() == scheme) {
+			found = d
+		}
 	}
-	if matches == 1 {
-		return found
+	if found == nil && matches == 1 {
+		return only
 	}
-	return nil
+	return found
 }
 
 // MetadataHandler serves the metadata documents of all `dpop` handlers, by

@@ -141,6 +141,31 @@ func TestMetadataElsewhere(t *testing.T) {
 	c.present(c.proof("GET", at("other.test", "/v1/x")), "GET", at("other.test", "/v1/x")).refused(421, "host_unknown")
 }
 
+// TestMetadataSchemes: public URLs that differ in the scheme only have a document
+// each, and challenges name the one of the scheme that was used.
+func TestMetadataSchemes(t *testing.T) {
+	n := start(t, `http://api.test:$PORT {
+	dpop {`+oneIssuer+`
+		public_url http://api.test https://api.test
+		metadata
+	}
+	reverse_proxy $UPSTREAM
+`+echo+`
+}
+`, "servers {\ntrusted_proxies static 127.0.0.0/8\n}")
+	for _, scheme := range []string{"http", "https"} {
+		for _, host := range []string{"api.test", "API.test:" + map[string]string{"http": "80", "https": "443"}[scheme]} {
+			fields := []string{"Host", host, "X-Forwarded-Proto", scheme}
+			url := scheme + "://api.test"
+			n.send("GET", n.url("/x"), fields...).refused(401, "no_credentials",
+				"DPoP "+algs+`, resource_metadata="`+url+wellKnown+`"`)
+			if got := n.send("GET", n.url(wellKnown), fields...).document()["resource"]; got != url {
+				t.Errorf("%s, %s: a document about %v", scheme, host, got)
+			}
+		}
+	}
+}
+
 // TestMetadataConflicts: two documents for one URL are a mistake, the same one
 // twice is not.
 func TestMetadataConflicts(t *testing.T) {

@@ -83,7 +83,11 @@ func (h *Handler) origin(r *http.Request) (proof.Origin, error) {
 	}
 	scheme, host := connection(r)
 	if len(h.endpoints) > 1 {
-		return h.chooseEndpoint(scheme, host)
+		i := h.endpointOf(scheme, host)
+		if i < 0 {
+			return proof.Origin{}, refuse(ReasonHostUnknown, nil)
+		}
+		return h.endpoints[i].Origin, nil
 	}
 	if err := h.app.checkHosts(); err != nil {
 		return proof.Origin{}, refuse(ReasonHostUnknown, err)
@@ -118,23 +122,17 @@ func isLocalPort(r *http.Request, o proof.Origin) bool {
 	return err == nil && host[colon+1:] == localPort
 }
 
-// chooseEndpoint takes the public URL that has the Host; the scheme decides
-// only between two that differ in nothing else.
-func (h *Handler) chooseEndpoint(scheme, host string) (proof.Origin, error) {
-	var found *endpoint
+// endpointOf is the index of the public URL that has the Host, or -1; the
+// scheme decides only between two that differ in nothing else.
+func (h *Handler) endpointOf(scheme, host string) int {
+	found := -1
 	for i := range h.endpoints {
 		e := &h.endpoints[i]
-		if !sameHost(e.Origin, host) {
-			continue
-		}
-		if found == nil || e.Scheme() == scheme {
-			found = e
+		if sameHost(e.Origin, host) && (found < 0 || e.Scheme() == scheme) {
+			found = i
 		}
 	}
-	if found == nil {
-		return proof.Origin{}, refuse(ReasonHostUnknown, nil)
-	}
-	return found.Origin, nil
+	return found
 }
 
 // sameHost compares a Host field with an origin's host, which is in lower
