@@ -28,6 +28,7 @@ type exchange struct {
 	authorization []string
 	proofs        []string
 	hash          tokenHash // of the access token
+	fields        [2]string // room for the one of each that most have
 
 	claimed []claimed
 	room    [1]claimed // for the only one that most have
@@ -59,10 +60,10 @@ func exchangeOf(r *http.Request) *exchange {
 	if x, ok := vars[exchangeVar].(*exchange); ok {
 		return x
 	}
-	x := &exchange{
-		authorization: r.Header["Authorization"],
-		proofs:        r.Header["Dpop"],
-	}
+	x := new(exchange)
+	// Copies: request_header changes the values of a field in place.
+	x.authorization = append(x.fields[:0:1], r.Header["Authorization"]...)
+	x.proofs = append(x.fields[1:1:2], r.Header["Dpop"]...)
 	x.claimed = x.room[:0]
 	if vars != nil {
 		vars[exchangeVar] = x

@@ -3,7 +3,10 @@
 
 package dpop
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+)
 
 // methodOverrides are the fields that frameworks take for another method.
 var methodOverrides = []string{"X-Http-Method", "X-Http-Method-Override", "X-Method-Override"}
@@ -26,10 +29,15 @@ func (h *Handler) forward(r *http.Request, c *check) {
 		r.Header.Del("Dpop")
 		r.Header.Del("Authorization")
 	default:
-		// An outer dpop may have changed them.
-		r.Header["Authorization"] = c.x.authorization
-		if len(c.x.proofs) > 0 {
-			r.Header["Dpop"] = c.x.proofs
-		}
+		restore(r.Header, "Authorization", c.x.authorization)
+		restore(r.Header, "Dpop", c.x.proofs)
+	}
+}
+
+// restore puts back what was received, which an outer dpop or request_header may
+// have changed: a copy, since somebody may change it again.
+func restore(header http.Header, name string, received []string) {
+	if len(received) > 0 && !slices.Equal(header[name], received) {
+		header[name] = slices.Clone(received)
 	}
 }

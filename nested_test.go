@@ -75,6 +75,32 @@ func TestSeveral(t *testing.T) {
 	ed.with(n.bound(ed.key)).get("/").passed()
 }
 
+// TestChangedBetween: what request_header makes of the fields in between, in place,
+// is no matter for the dpop that come after it, nor for the upstream.
+func TestChangedBetween(t *testing.T) {
+	n := start(t, `http://api.test:$PORT {
+	route {
+		dpop {`+oneIssuer+`
+		}
+		request_header Authorization ^DPoP Bearer
+		request_header DPoP ^ey xx
+		dpop {`+oneIssuer+`
+		}
+		request_header Authorization ^DPoP Basic
+		request_header DPoP ^ey yy
+		dpop {`+oneIssuer+`
+		}
+		reverse_proxy $UPSTREAM
+	}
+`+echo+`
+}
+`)
+	c := n.client()
+	p := c.proof("GET", n.url("/")).String()
+	n.send("GET", n.url("/"), "Authorization", "DPoP "+c.token, "DPoP", p).passed()
+	wantCredentials(t, n, []string{"DPoP " + c.token}, []string{p})
+}
+
 func wantCredentials(t *testing.T, n *node, authorization, proofs []string) {
 	t.Helper()
 	r := n.upstream.last(t)
