@@ -43,7 +43,9 @@ type stream struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	timer  *time.Timer
+	taken  net.Conn // that the handler took over; nil for other streams
 	done   bool
+	over   bool // the token has expired
 }
 
 // ending returns a context that this stream can end.
@@ -97,20 +99,32 @@ func (s *stream) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // countDown begins to wait for the token's end, once. A connection that was
-// taken over is closed then.
+// taken over, now or at any later time, is closed then.
 func (s *stream) countDown(taken net.Conn) {
 	s.ending()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.timer != nil || s.done {
-		return
+	if taken != nil {
+		s.taken = taken
 	}
-	s.timer = time.AfterFunc(s.expires.Sub(s.app.now()), func() {
-		s.cancel()
-		if taken != nil {
-			_ = taken.Close()
-		}
-	})
+	if s.timer == nil && !s.done {
+		s.timer = time.AfterFunc(s.expires.Sub(s.app.now()), s.expire)
+	}
+	over := s.over
+	s.mu.Unlock()
+	if over && taken != nil {
+		_ = taken.Close()
+	}
+}
+
+func (s *stream) expire() {
+	s.mu.Lock()
+	s.over = true
+	taken := s.taken
+	s.mu.Unlock()
+	s.cancel()
+	if taken != nil {
+		_ = taken.Close()
+	}
 }
 
 // end stops the countdown when the response is complete.

@@ -6,12 +6,16 @@ package dpop
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 )
@@ -98,6 +102,50 @@ func TestUpgradeEnds(t *testing.T) {
 	}
 	if !eventuallyClosed(conn) || time.Since(begin) < 900*time.Millisecond {
 		t.Errorf("the connection outlives the token, or ended early, after %v", time.Since(begin))
+	}
+}
+
+// TestUpgradeAfterFlush: a connection that is taken over when the countdown has begun
+// already, or is over, ends with the token as well.
+func TestUpgradeAfterFlush(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		left time.Duration // of the token, at the flush
+	}{
+		{"counting down", 200 * time.Millisecond},
+		{"token expired", 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ended := make(chan error, 1)
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				app := &App{clock: time.Now}
+				s := &stream{
+					ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
+					Context:               r.Context(),
+					expires:               time.Now().Add(test.left),
+					app:                   app,
+				}
+				defer s.end()
+				s.Flush()
+				if test.left == 0 {
+					<-s.Done()
+				}
+				conn, _, err := s.Hijack()
+				if err == nil {
+					defer conn.Close()
+					_ = conn.SetReadDeadline(time.Now().Add(deadline))
+					_, err = conn.Read(make([]byte, 1))
+				}
+				ended <- err
+			}))
+			defer server.Close()
+			res, err := server.Client().Get(server.URL)
+			must(t, err)
+			defer res.Body.Close()
+			if err := <-ended; !errors.Is(err, net.ErrClosed) {
+				t.Errorf("the connection ended with %v", err)
+			}
+		})
 	}
 }
 
