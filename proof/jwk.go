@@ -213,7 +213,7 @@ func (v value) contains(want string) bool {
 }
 
 // checkEC checks an elliptic curve key (RFC 7518, section 6.2.1) and returns its
-// thumbprint's input. That the point is on the curve is left to go-jose.
+// thumbprint's input. Whether the point is on the curve turns out when the key is made.
 func (k *jwk) checkEC(alg *algorithm) (string, error) {
 	switch k.crv.text {
 	case "P-256", "P-384", "P-521":

@@ -5,6 +5,7 @@ package differential
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -33,7 +34,7 @@ type disagreement struct {
 
 // row is a line of the table in the document. A number can be one or the other where
 // versions of Node.js differ.
-var row = regexp.MustCompile("(?m)^\\| (oauth4webapi|jose|go-jose) \\| `(\\w+)` \\| `(\\w+)` \\| (\\d+(?: or \\d+)?) \\| (.*) \\|$")
+var row = regexp.MustCompile("(?m)^\\| (oauth4webapi|jose|go-jose|jwx) \\| `(\\w+)` \\| `(\\w+)` \\| (\\d+(?: or \\d+)?) \\| (.*) \\|$")
 
 func TestGoJose(t *testing.T) {
 	t.Parallel()
@@ -135,13 +136,18 @@ func compare(t *testing.T, peer string, vectors []*vector, theirs []string) {
 // write puts the numbers of one peer into the document and keeps the explanations.
 func write(t *testing.T, text, peer string, found map[disagreement][]string) {
 	t.Helper()
-	why := make(map[disagreement]string)
+	why, numbers := make(map[disagreement]string), make(map[disagreement]string)
 	for _, m := range row.FindAllStringSubmatch(text, -1) {
-		why[disagreement{m[1], m[2], m[3]}] = m[5]
+		d := disagreement{m[1], m[2], m[3]}
+		why[d] = m[5]
+		if number := fmt.Sprint(len(found[d])); slices.Contains(strings.Split(m[4], " or "), number) {
+			numbers[d] = m[4]
+		}
 	}
 	var lines []string
 	for d, names := range found {
-		lines = append(lines, fmt.Sprintf("| %s | `%s` | `%s` | %d | %s |\n", d.Peer, d.File, d.Ours, len(names), why[d]))
+		number := cmp.Or(numbers[d], fmt.Sprint(len(names)))
+		lines = append(lines, fmt.Sprintf("| %s | `%s` | `%s` | %s | %s |\n", d.Peer, d.File, d.Ours, number, why[d]))
 	}
 	slices.Sort(lines)
 	begin, end := "<!-- begin: "+peer+" -->\n", "<!-- end: "+peer+" -->"

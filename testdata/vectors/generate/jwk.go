@@ -56,7 +56,7 @@ func jwkVectors() *set {
 		plain().jwk(right.with("x", quote(encode(field.Bytes()))).with("y", quote(encode(root.FillBytes(make([]byte, 32)))))), "J14")
 	beyond := new(big.Int).Add(new(big.Int).SetBytes(p521.x), elliptic.P521().Params().P).FillBytes(make([]byte, 66))
 	s.add("x plus the prime", "jwk_invalid", "Fits with P-521.", valid(p521).jwk(p521.jwk().with("x", quote(encode(beyond)))), "J14").
-		Config = &config{Algorithms: []string{"ES512"}}
+		Config = &config{Algorithms: []string{"ES256", "ES512"}}
 	s.add("point of P-384", "jwk_invalid", "", plain().jwk(p384.jwk().with("crv", `"P-256"`)), "J15")
 	k1x := must(hex.DecodeString("79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"))
 	k1y := must(hex.DecodeString("483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8"))
@@ -140,5 +140,7 @@ func jwkVectors() *set {
 	}
 	s.add("Ed25519: no point", "signature_invalid", "No x belongs to y = 2.",
 		valid(edKey).jwk(okp.with("x", quote(encode(append([]byte{2}, make([]byte, 31)...))))))
+	addPoints(s)
+	addMembers(s)
 	return s
 }
