@@ -231,22 +231,3 @@ func TestRealPolicy(t *testing.T) {
 	wantError(t, "nothing was forgotten", s.Claim(t.Context(), soon("a")), replay.ErrReplayed)
 	wantError(t, "room again", s.Claim(t.Context(), soon("b")), nil)
 }
-
-// TestRealRights: what the store needs of an access list.
-func TestRealRights(t *testing.T) {
-	server := startRedis(t)
-	server.do("ACL", "SETUSER", "caddy", "on", ">secret", "~dpop:*", "+set", "+get", "+exists", "+pexpireat", "+time", "+watch", "+unwatch", "+multi", "+exec", "+hello", "+auth")
-	s := openStore(t, "redis://caddy:secret@"+server.addr(), time.Now, replay.Params{})
-	s.SetWindow(replaytest.Window)
-	wantError(t, "without INFO", s.Claim(t.Context(), soon("a")), nil)
-	wantError(t, "without INFO", s.Claim(t.Context(), soon("a")), replay.ErrReplayed)
-	server.do("ACL", "SETUSER", "caddy", "+info")
-	s = openStore(t, "redis://caddy:secret@"+server.addr(), time.Now, replay.Params{})
-	s.SetWindow(replaytest.Window)
-	_ = s.Claim(t.Context(), soon("b"))
-	if v := s.parts[0].view.Load(); v == nil || v.mark.Server == "" {
-		t.Fatal("INFO is allowed, and the mark does not name the server")
-	}
-	s = openStore(t, "redis://caddy:wrong@"+server.addr(), time.Now, replay.Params{})
-	wantUnavailable(t, "wrong password", s.Claim(t.Context(), soon("c")), "WRONGPASS")
-}
