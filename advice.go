@@ -12,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 	"github.com/caddyserver/certmagic"
+
+	"github.com/caddy-dpop/caddy-dpop/token"
 )
 
 // What is allowed but seldom meant is said once, in a clear line.
@@ -31,7 +33,7 @@ func (a *App) advise() {
 				"make sure that no request gets around it; the proof is held against the path as sent", name)
 		}
 		for _, e := range h.endpoints {
-			if e.Scheme() == "http" && !isLoopback(hostname(e.Host())) {
+			if e.Scheme() == "http" && !token.IsLoopback(hostname(e.Host())) {
 				a.logger.Warn("a public URL is http: tokens and proofs travel in clear", zap.String("public_url", e.String()))
 			}
 		}

@@ -6,7 +6,6 @@ package dpop
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -161,17 +160,9 @@ func checkServerURL(option, value string) error {
 	if u.User != nil {
 		value = u.Redacted() // there can be a password in it
 	}
-	private := u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname())
+	private := u.Scheme == "https" || u.Scheme == "http" && token.IsLoopback(u.Hostname())
 	if !private || u.Hostname() == "" || u.User != nil {
 		return optionError(option, value, accepted)
 	}
 	return nil
-}
-
-func isLoopback(host string) bool {
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
 }

@@ -47,18 +47,20 @@ func checkFetchable(address string) error {
 		return errors.New("not a URL")
 	case u.Host == "" || u.Opaque != "" || u.User != nil || u.Fragment != "":
 		return fmt.Errorf("%q is not a URL with a host and without user and fragment", u.Redacted())
-	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && IsLoopback(u.Hostname()):
 		return nil
 	}
 	return fmt.Errorf("%q must be https; http is accepted on loopback hosts only", address)
 }
 
-func isLoopback(host string) bool {
+// IsLoopback reports whether a host name means this very machine: localhost and names
+// below it (RFC 6761, section 6.3), 127.0.0.0/8 and ::1.
+func IsLoopback(host string) bool {
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true // RFC 6761, section 6.3
+		return true
 	}
 	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
+	return err == nil && ip.IsLoopback()
 }
 
 // get fetches a document of at most limit bytes, decompressed.
