@@ -29,7 +29,9 @@ func init() {
 // It need not be configured: a handler brings it up with its defaults.
 type App struct {
 	// Defaults are used for every option that a handler leaves out. A handler
-	// that names a source of access tokens inherits no other.
+	// that names a source of access tokens inherits no other. One that is to have
+	// none of `scope`, `mtls`, `public_urls`, `realm`, `metadata` or `cors` cannot
+	// say so: give these to the handlers that want them instead.
 	Defaults *Options `json:"defaults,omitempty"`
 
 	// MaxEntries bounds the used proofs that are remembered. When so many are
