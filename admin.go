@@ -31,9 +31,7 @@ func init() {
 // `POST /dpop/keys/refresh` | fetches all key sets now; 502 with the errors when one fails
 //
 // Nothing in the answers is secret: no token, proof, nonce key or client secret.
-type Admin struct {
-	ctx caddy.Context
-}
+type Admin struct{}
 
 // CaddyModule returns the Caddy module information.
 func (*Admin) CaddyModule() caddy.ModuleInfo {
@@ -41,13 +39,6 @@ func (*Admin) CaddyModule() caddy.ModuleInfo {
 		ID:  "admin.api.dpop",
 		New: func() caddy.Module { return new(Admin) },
 	}
-}
-
-// Provision keeps the context: apps are not there yet, but will be when the
-// first request comes.
-func (a *Admin) Provision(ctx caddy.Context) error {
-	a.ctx = ctx
-	return nil
 }
 
 // Routes implements caddy.AdminRouter.
@@ -91,7 +82,7 @@ func (a *Admin) status(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return methodNotAllowed(w, "GET, HEAD")
 	}
-	app, err := a.app()
+	app, err := runningApp()
 	if err != nil {
 		return err
 	}
@@ -106,7 +97,7 @@ func (a *Admin) refreshKeys(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodPost {
 		return methodNotAllowed(w, "POST")
 	}
-	app, err := a.app()
+	app, err := runningApp()
 	if err != nil {
 		return err
 	}
@@ -128,12 +119,15 @@ func methodNotAllowed(w http.ResponseWriter, allowed string) error {
 	return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: errors.New("method not allowed")}
 }
 
-func (a *Admin) app() (*App, error) {
-	app, err := a.ctx.AppIfConfigured("dpop")
-	if err != nil {
+// runningApp is not that of the configuration which this module belongs to: Caddy
+// replaces its admin API before it knows whether a configuration loads, and keeps
+// the new one when it does not.
+func runningApp() (*App, error) {
+	app := runningApps.newest()
+	if app == nil {
 		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("no dpop in this configuration")}
 	}
-	return app.(*App), nil
+	return app, nil
 }
 
 // keySets are the distinct key sets of this configuration.
@@ -206,8 +200,5 @@ func replayStatus(stats replay.Stats, use storeUse) ReplayStatus {
 	return s
 }
 
-// Interface guards
-var (
-	_ caddy.AdminRouter = (*Admin)(nil)
-	_ caddy.Provisioner = (*Admin)(nil)
-)
+// Interface guard
+var _ caddy.AdminRouter = (*Admin)(nil)
