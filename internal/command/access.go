@@ -83,6 +83,9 @@ func (a *access) open(ctx context.Context, e *env, c *client, target *url.URL) (
 	}
 	server, err := c.server(ctx, cr.issuer)
 	if err != nil {
+		if a.issuer == "" && cr.resource == nil {
+			err = fmt.Errorf("the challenge of %s does not say who issues tokens, and its own origin does not: give --issuer, or --token and --key\n%w", target, err)
+		}
 		return nil, exitWith(exitIssuer, err)
 	}
 	if cr.token, err = a.requestToken(ctx, e, c, server, key); err != nil {
@@ -137,7 +140,7 @@ func (a *access) requestToken(ctx context.Context, e *env, c *client, server *se
 			nonce = given
 			continue
 		case t.Error != "":
-			return "", fmt.Errorf("%s: %s", t.Error, t.Description)
+			return "", a.explainToken(t)
 		case answer.StatusCode != http.StatusOK || t.AccessToken == "":
 			return "", fmt.Errorf("%s, without a token", answer.Status)
 		case !strings.EqualFold(t.TokenType, "DPoP"):
@@ -145,6 +148,19 @@ func (a *access) requestToken(ctx context.Context, e *env, c *client, server *se
 		}
 		return t.AccessToken, nil
 	}
+}
+
+// explainToken gives the authorization server's words, and which flag may be
+// missing where it does not know us.
+func (a *access) explainToken(t tokenAnswer) error {
+	text := t.Error
+	if t.Description != "" {
+		text += ": " + t.Description
+	}
+	if t.Error == "invalid_client" && a.secret == "" {
+		text += " (give --client-id and --client-secret)"
+	}
+	return errors.New(clean(text))
 }
 
 func (a *access) tokenRequest(ctx context.Context, server *serverMetadata, secret string) (*http.Request, error) {

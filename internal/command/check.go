@@ -16,6 +16,7 @@ import (
 type checkOptions struct {
 	access
 	method, origin string
+	originGiven    bool // so its pages have to get in
 	json           bool
 }
 
@@ -41,12 +42,15 @@ had, 1 for everything else.`,
 		Example: `  caddy dpop check https://api.example.com/items
   caddy dpop check --json https://api.example.com/items | jq -r '.findings[] | select(.verdict == "fail").id'`,
 		Args: cobra.ExactArgs(1),
-		RunE: e.run(func(ctx context.Context, args []string) error { return e.check(ctx, &o, args[0]) }),
 	}
+	cmd.RunE = e.run(func(ctx context.Context, args []string) error {
+		o.originGiven = cmd.Flags().Changed("origin")
+		return e.check(ctx, &o, args[0])
+	})
 	o.addFlags(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&o.method, "method", "X", http.MethodGet, "Method, one that does no harm")
-	f.StringVar(&o.origin, "origin", "https://app.example", "Origin of a page, for the CORS probe")
+	f.StringVar(&o.origin, "origin", "https://app.example", "Origin of a page, for the CORS probe; one that you name has to be allowed")
 	f.BoolVar(&o.json, "json", false, "Print the result as JSON")
 	return cmd
 }
@@ -79,7 +83,7 @@ func (e *env) check(ctx context.Context, o *checkOptions, rawURL string) error {
 	if err != nil {
 		return err
 	}
-	p := &prober{credentials: cr, client: c, method: o.method, target: target, origin: o.origin, now: e.now}
+	p := &prober{credentials: cr, client: c, method: o.method, target: target, origin: o.origin, originGiven: o.originGiven, now: e.now}
 
 	show.now("sending a good request ...")
 	good, err := p.calibrate(ctx)

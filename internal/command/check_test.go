@@ -149,8 +149,42 @@ func TestCheckSurroundings(t *testing.T) {
 			t.Errorf("%s: %+v, want %s", id, f, want)
 		}
 	}
-	if r, _ = runCheck(t, s); findingOf(r, "cors").Verdict != verdictInfo {
-		t.Errorf("an origin that is not allowed: %+v", findingOf(r, "cors"))
+}
+
+// What clients need besides is no matter of safety, so nothing of it fails a check,
+// but it is named.
+func TestCheckWarnsOfSurroundings(t *testing.T) {
+	const page = "https://spa.example"
+	tests := []struct {
+		name    string
+		fault   fault
+		origin  string // that the server allows
+		args    []string
+		id      string
+		verdict string
+		note    string
+	}{
+		{"no metadata", "", "", nil, "metadata", verdictInfo, "none: clients must be told the authorization server"},
+		{"an origin that nobody named", "", "", nil, "cors", verdictInfo, "not allowed: pages of that origin cannot call this API"},
+		{"another origin than the one named", "", "https://other.example", []string{"--origin", page}, "cors", verdictWarn, "not allowed: pages of that origin cannot call this API"},
+		{"preflight", "preflight needs a token", page, []string{"--origin", page}, "cors", verdictWarn, "a preflight must be answered with 2xx, without credentials"},
+		{"any header", "any header", page, []string{"--origin", page}, "cors", verdictWarn, "Access-Control-Allow-Headers does not name authorization"},
+		{"no DPoP field", "no DPoP field", page, []string{"--origin", page}, "cors", verdictWarn, "Access-Control-Allow-Headers does not name dpop"},
+		{"nothing exposed", "nothing exposed", page, []string{"--origin", page}, "cors", verdictWarn, "a 401 does not let the page read dpop-nonce: it cannot answer a challenge"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t, tt.fault)
+			s.origin = tt.origin
+			r, res := runCheck(t, s, tt.args...)
+			if f := findingOf(r, tt.id); f.Verdict != tt.verdict || f.Note != tt.note {
+				t.Errorf("have %+v, want %s: %s", f, tt.verdict, tt.note)
+			}
+			if res.code != 0 || len(r.Failed) > 0 || (len(r.Warned) == 1) != (tt.verdict == verdictWarn) {
+				t.Errorf("exit code %d, failed %v, warned %v", res.code, r.Failed, r.Warned)
+			}
+		})
 	}
 }
 

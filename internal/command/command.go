@@ -54,6 +54,14 @@ None of them needs a configuration or a running Caddy.`,
 }
 
 func addCommands(parent *cobra.Command, e *env) {
+	// Without this a misspelt command prints the help and is a success.
+	parent.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+		}
+		return nil
+	}
+	parent.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	parent.AddCommand(keyCommand(e), proofCommand(e), requestCommand(e), inspectCommand(e), checkCommand(e))
 }
 

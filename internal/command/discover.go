@@ -123,7 +123,7 @@ func (c *client) server(ctx context.Context, issuer string) (*serverMetadata, er
 			return &m, nil
 		}
 	}
-	return nil, fmt.Errorf("no metadata of the authorization server %s (give --issuer, or --token and --key):\n%w", issuer, errors.Join(problems...))
+	return nil, fmt.Errorf("no metadata of the authorization server %s:\n%w", issuer, errors.Join(problems...))
 }
 
 // getJSON fetches a document. It returns the answer's header.

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -178,11 +179,19 @@ func (e *env) printInspection(i *inspection) {
 		e.printTick(t)
 	}
 	printLine(e.out)
-	switch {
-	case i.Verdict == "accepted":
+	verdict := i.Verdict
+	if i.Kind == "token" { // nobody but its issuer's keys can say that it is accepted
+		if n := slices.IndexFunc(i.Checks, func(t tick) bool { return t.Result == resultFail }); n >= 0 {
+			verdict = i.Checks[n].Reason
+		}
+	}
+	switch verdict {
+	case "":
+		printLine(e.out, e.paint(green, "Good, as far as it can be told without the issuer's keys."))
+	case "accepted":
 		printLine(e.out, e.paint(green, "Good, as far as it can be told from what was given."))
-	case i.Verdict != "":
-		printLine(e.out, e.paint(red, "This plugin would refuse it: "+i.Verdict))
+	default:
+		printLine(e.out, e.paint(red, "This plugin would refuse it: "+verdict))
 	}
 }
 

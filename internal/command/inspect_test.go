@@ -205,6 +205,13 @@ func TestInspectToken(t *testing.T) {
 			if (res.code == exitRefused) != (tt.failed != "") {
 				t.Errorf("exit code %d", res.code)
 			}
+			last := "\nGood, as far as it can be told without the issuer's keys.\n"
+			if tt.failed != "" {
+				last = "\nThis plugin would refuse it: " + tt.failed + "\n"
+			}
+			if text := runCommand(t, j.String(), "inspect"); !strings.HasSuffix(text.out, last) {
+				t.Errorf("no %q at the end of\n%s", last, text.out)
+			}
 		})
 	}
 }

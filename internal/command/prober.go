@@ -24,6 +24,8 @@ type prober struct {
 	origin string // for the CORS probes
 	now    func() time.Time
 
+	originGiven bool // the user named it
+
 	mu    sync.Mutex
 	nonce string // the newest that the server gave
 }

@@ -5,6 +5,7 @@ package command
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,7 +67,8 @@ func TestRequestExitCodes(t *testing.T) {
 		code  int
 		err   string
 	}{
-		{"no token", "no token", nil, exitIssuer, "invalid_client: who are you"},
+		{"no token", "no token", nil, exitIssuer, "invalid_client: who are you (give --client-id and --client-secret)\n"},
+		{"no token with a secret", "no token", []string{"--client-secret", "x"}, exitIssuer, "invalid_client: who are you\n"},
 		{"unbound token", "unbound token", nil, exitIssuer, `the token is of type "Bearer"`},
 		{"issuer mismatch", "issuer mismatch", nil, exitIssuer, `is about issuer "https://other.example"`},
 		{"5xx", "broken API", nil, exitUnclear, "502 Bad Gateway\n"},
@@ -90,6 +92,32 @@ func TestRequestExitCodes(t *testing.T) {
 		if res := runCommand(t, "", "request", bad); res.code != exitFailed {
 			t.Errorf("%s: exit code %d", bad, res.code)
 		}
+	}
+}
+
+// An API without metadata of its own, and not its own authorization server either.
+func TestRequestWithoutIssuer(t *testing.T) {
+	s := newServer(t)
+	s.Config.Handler = http.HandlerFunc(s.api)
+	res := runCommand(t, "", "request", s.URL+"/api/items")
+	want := "caddy dpop request: the challenge of " + s.URL + "/api/items does not say who issues tokens, " +
+		"and its own origin does not: give --issuer, or --token and --key\nno metadata of the authorization server " + s.URL + ":\n"
+	if res.code != exitIssuer || !strings.HasPrefix(res.err, want) {
+		t.Errorf("exit code %d, %q, want %q", res.code, res.err, want)
+	}
+	res = runCommand(t, "", "request", "--issuer", s.URL, s.URL+"/api/items")
+	if want := "caddy dpop request: no metadata of the authorization server " + s.URL + ":\n"; res.code != exitIssuer || !strings.HasPrefix(res.err, want) {
+		t.Errorf("exit code %d, %q, want %q", res.code, res.err, want)
+	}
+}
+
+// A misspelt command must not look like a success to a script.
+func TestUnknownCommand(t *testing.T) {
+	if res := runCommand(t, "", "requset", "https://api.example"); res.code != exitFailed || !strings.Contains(res.err, `unknown command "requset" for "caddy dpop"`) {
+		t.Errorf("have %+v", res)
+	}
+	if res := runCommand(t, ""); res.code != 0 || !strings.Contains(res.out, "Available Commands:") {
+		t.Errorf("have %+v", res)
 	}
 }
 

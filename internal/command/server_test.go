@@ -140,14 +140,8 @@ func (s *server) newToken(jkt string) string {
 type refusal struct{ code, description string }
 
 func (s *server) api(w http.ResponseWriter, r *http.Request) {
-	if s.origin != "" && r.Header.Get("Origin") == s.origin {
-		w.Header().Set("Access-Control-Allow-Origin", s.origin)
-		w.Header().Set("Access-Control-Expose-Headers", "DPoP-Nonce, WWW-Authenticate")
-		if r.Method == http.MethodOptions {
-			w.Header().Set("Access-Control-Allow-Headers", "Authorization, DPoP")
-			w.WriteHeader(204)
-			return
-		}
+	if s.origin != "" && r.Header.Get("Origin") == s.origin && s.cors(w, r) {
+		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,6 +189,30 @@ func (s *server) refuse(w http.ResponseWriter, bad *refusal) {
 		return
 	}
 	w.WriteHeader(401)
+}
+
+// cors lets pages of s.origin in, and reports whether that was the answer.
+func (s *server) cors(w http.ResponseWriter, r *http.Request) bool {
+	w.Header().Set("Access-Control-Allow-Origin", s.origin)
+	if !s.has("nothing exposed") {
+		w.Header().Set("Access-Control-Expose-Headers", "DPoP-Nonce, WWW-Authenticate")
+	}
+	if r.Method != http.MethodOptions {
+		return false
+	}
+	switch {
+	case s.has("any header"):
+		w.Header().Set("Access-Control-Allow-Headers", "*")
+	case s.has("no DPoP field"):
+		w.Header().Set("Access-Control-Allow-Headers", "Authorization")
+	default:
+		w.Header().Set("Access-Control-Allow-Headers", "Authorization, DPoP")
+	}
+	if s.has("preflight needs a token") {
+		return false
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return true
 }
 
 // judge goes through the checks of RFC 9449, sections 4.3 and 7, all but those

@@ -134,7 +134,11 @@ func checkCORS(ctx context.Context, p *prober) []finding {
 	f.Answer = a.String()
 	allowed := a.header.Get("Access-Control-Allow-Origin")
 	if allowed != p.origin && allowed != "*" {
-		return []finding{problem(f, verdictInfo, "not allowed: pages of that origin cannot call this API")}
+		verdict := verdictInfo
+		if p.originGiven {
+			verdict = verdictWarn
+		}
+		return []finding{problem(f, verdict, "not allowed: pages of that origin cannot call this API")}
 	}
 	if a.status < 200 || a.status > 299 {
 		return []finding{problem(f, verdictWarn, "a preflight must be answered with 2xx, without credentials")}
