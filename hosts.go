@@ -106,7 +106,10 @@ func (a *App) findHosts() error {
 	if err != nil {
 		return fmt.Errorf("looking for the hosts of dpop: %w", err)
 	}
-	w := walk{found: make(map[*Handler]*siteHosts), open: make(map[*Handler]bool), rewritten: make(map[*Handler]bool)}
+	w := walk{
+		found: make(map[*Handler]*siteHosts), open: make(map[*Handler]bool),
+		rewritten: make(map[*Handler]bool), invoked: make(map[invocation]bool),
+	}
 	for _, server := range app.(*caddyhttp.App).Servers {
 		w.named = server.NamedRoutes
 		w.routes(server.Routes, nil)
@@ -131,14 +134,21 @@ type walk struct {
 	named map[string]*caddyhttp.Route
 	found map[*Handler]*siteHosts
 	open  map[*Handler]bool // seen where no exact host is needed
-	depth int
 
 	rewritten map[*Handler]bool // matched by a path that an earlier route rewrites
 	behind    bool              // an earlier route of this list rewrites paths
+
+	invoked map[invocation]bool
 }
 
-// maxRouteDepth ends the walk through named routes that invoke each other.
-const maxRouteDepth = 64
+// invocation is a named route with all that matters to what is found in it. None is
+// walked through twice, so those that invoke each other end, however deep they are.
+type invocation struct {
+	route  *caddyhttp.Route
+	any    bool
+	hosts  string
+	behind bool
+}
 
 func (w *walk) routes(routes caddyhttp.RouteList, hosts []string) {
 	before := w.behind
@@ -163,16 +173,14 @@ func (w *walk) route(r *caddyhttp.Route, hosts []string) {
 }
 
 func (w *walk) handler(handler any, hosts []string) {
-	if w.depth++; w.depth > maxRouteDepth {
-		w.depth--
-		return
-	}
-	defer func() { w.depth-- }()
 	switch handler := handler.(type) {
 	case *Handler:
 		w.note(handler, hosts)
 	case *caddyhttp.Invoke:
-		if route := w.named[handler.Name]; route != nil {
+		route := w.named[handler.Name]
+		call := invocation{route, hosts == nil, strings.Join(hosts, " "), w.behind}
+		if route != nil && !w.invoked[call] {
+			w.invoked[call] = true
 			w.route(route, hosts)
 		}
 	default:

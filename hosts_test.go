@@ -4,6 +4,7 @@
 package dpop
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -59,6 +60,47 @@ func TestHostRule(t *testing.T) {
 				t.Error("loaded")
 			case !test.ok && !strings.Contains(err.Error(), sentence):
 				t.Errorf("the error does not say what to add: %v", err)
+			}
+		})
+	}
+}
+
+// TestInvocations: however deep a named route stands, and however often, every way to it
+// counts, and a circle ends.
+func TestInvocations(t *testing.T) {
+	const dpop = "dpop {" + oneIssuer + "}\n"
+	// chain makes routes r0, r1 and so on, each of which says body of the next.
+	chain := func(length int, body func(next string) string) string {
+		var b strings.Builder
+		for i := range length {
+			fmt.Fprintf(&b, "&(r%d) {\nroute {\n%s\n}\n}\n", i, body(fmt.Sprint("invoke r", i+1)))
+		}
+		return fmt.Sprintf("%s&(r%d) {\n%s}\n", b.String(), length, dpop)
+	}
+	once := func(next string) string { return next }
+	twice := func(next string) string { return next + "\n" + next }
+	const exact, wildcard = "http://api.test:$PORT {\ninvoke r0\n}\n", "http://*.test:$PORT {\ninvoke r0\n}\n"
+	for name, test := range map[string]struct {
+		config string
+		ok     bool
+	}{
+		"a hundred deep":                     {chain(100, once) + exact, true},
+		"a hundred deep, wildcard":           {chain(100, once) + wildcard, false},
+		"exact at once, a wildcard far away": {chain(100, once) + "http://api.test:$PORT {\ninvoke r100\n}\n" + wildcard, false},
+		"each twice":                         {chain(40, twice) + exact, true},
+		"each twice, wildcard":               {chain(40, twice) + wildcard, false},
+		"a circle":                           {"&(r0) {\nroute {\ninvoke r0\n" + dpop + "}\n}\n" + exact, true},
+		"a circle, wildcard":                 {"&(r0) {\nroute {\ninvoke r0\n" + dpop + "}\n}\n" + wildcard, false},
+		"a circle, both":                     {"&(r0) {\nroute {\ninvoke r0\n" + dpop + "}\n}\n" + exact + wildcard, false},
+		"a circle with a host within":        {"&(r0) {\nroute {\n@h host api.test\nhandle @h {\ninvoke r0\n}\n@i host api.test\nhandle @i {\n" + dpop + "}\n}\n}\n" + wildcard, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := prepare(t).load(test.config)
+			switch {
+			case test.ok && err != nil:
+				t.Error(err)
+			case !test.ok && (err == nil || !strings.Contains(err.Error(), "add `public_url https://your.name`")):
+				t.Errorf("loaded, or not for what was expected: %v", err)
 			}
 		})
 	}
