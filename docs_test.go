@@ -4,8 +4,10 @@
 package dpop
 
 import (
+	"encoding/json"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,4 +65,63 @@ func TestREADMEConfigurations(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestREADMEJSON: the JSON in the README is the Caddyfile above it.
+func TestREADMEJSON(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	must(t, err)
+	site := regexp.MustCompile("(?s)```caddyfile\n(api.example.com .*?)```").FindStringSubmatch(string(text))
+	form := regexp.MustCompile("(?s)```json\n(.*?)```").FindStringSubmatch(string(text))
+	if site == nil || form == nil {
+		t.Fatal("the site is not there in both forms")
+	}
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(site[1]), nil)
+	must(t, err)
+	got, want := handlers(t, []byte(form[1])), handlers(t, adapted)
+	if len(want) != 2 || !slices.EqualFunc(got, want, func(a, b json.RawMessage) bool { return string(a) == string(b) }) {
+		t.Errorf("the JSON has\n%s\nand the Caddyfile means\n%s", got, want)
+	}
+	must(t, provision(t, []byte(form[1])))
+}
+
+// handlers are those of the only site of a configuration, in one spelling.
+func handlers(t *testing.T, config []byte) []json.RawMessage {
+	t.Helper()
+	type route struct {
+		Handle []map[string]any `json:"handle"`
+	}
+	var c struct {
+		Apps struct {
+			HTTP struct {
+				Servers map[string]struct{ Routes []route }
+			}
+		}
+	}
+	must(t, json.Unmarshal(config, &c))
+	var all []json.RawMessage
+	var add func(handlers []map[string]any)
+	add = func(handlers []map[string]any) {
+		for _, h := range handlers {
+			if h["handler"] != "subroute" {
+				b, err := json.Marshal(h)
+				must(t, err)
+				all = append(all, b)
+				continue
+			}
+			b, err := json.Marshal(h["routes"])
+			must(t, err)
+			var routes []route
+			must(t, json.Unmarshal(b, &routes))
+			for _, r := range routes {
+				add(r.Handle)
+			}
+		}
+	}
+	for _, server := range c.Apps.HTTP.Servers {
+		for _, r := range server.Routes {
+			add(r.Handle)
+		}
+	}
+	return all
 }

@@ -39,7 +39,9 @@ binds a token to any key.
 --token is the access token that will go with the request. Write "@file" to read
 it from a file or "-" to read it from the standard input, where no other user
 of this machine sees it.`,
-		Example: `  caddy dpop proof POST https://auth.example.com/token --key client.pem
+		Example: `  caddy dpop key --out client.pem
+  curl -H "$(caddy dpop proof POST https://auth.example.com/token --key client.pem --header)" \
+       -u ID:SECRET -d grant_type=client_credentials https://auth.example.com/token
   curl -H "$(caddy dpop proof GET https://api.example.com/ --key client.pem --token @token --header)" \
        -H "Authorization: DPoP $(cat token)" https://api.example.com/`,
 		Args: cobra.ExactArgs(2),
