@@ -116,6 +116,7 @@ func TestMutations(t *testing.T) {
 		{"the same name after a failed write", keepName},
 		{"a missing seal holds nothing", ignoreMissingSeal},
 		{"a contested entry passes", ignoreContest},
+		{"a name is closed when it is first seen without its pass", closeAtFirstSight},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

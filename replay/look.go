@@ -111,8 +111,12 @@ func (n *node) notePeers(shown listing) (vanished []*peer) {
 			if p == nil {
 				p = &peer{name: name, mark: math.MinInt64, latest: math.MinInt64, since: n.table.now()}
 				n.peers[name] = p
+				// A listing can show a name without the pass that was there before it, if both came while it was
+				// made: a directory is read in any order. So the first one tells nothing, and the next one does.
+				p.open = n.hooks&closeAtFirstSight == 0 || shown.passes[name]
+			} else {
+				p.open = shown.passes[name]
 			}
-			p.open = shown.passes[name]
 			if p.mine {
 				p.done = !p.open
 			}

@@ -21,8 +21,8 @@ import (
 // Why it is exact. Each node writes before it reads. If two nodes accepted the same entry, each must have read
 // before the other's write had ended; but each read after its own write had ended, so that cannot hold for both.
 // The rest is about what could hide a write from a read: a name closed behind its owner's back (the pass), a
-// write that lands after its time-out (the fresh name), entries swept away (the marks), records lost (the
-// cut-off).
+// listing made while a name begins (notePeers), a write that lands after its time-out (the fresh name), entries
+// swept away (the marks), records lost (the cut-off).
 type node struct {
 	layout  layout
 	storage Storage
@@ -66,6 +66,7 @@ const (
 	keepName
 	ignoreMissingSeal
 	ignoreContest
+	closeAtFirstSight
 )
 
 var (

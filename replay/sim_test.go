@@ -133,19 +133,20 @@ func (s simStorage) Load(_ context.Context, key string) ([]byte, error) {
 	return value, nil
 }
 
-// List shows one half of the keys as of one moment and the other as of a later one.
+// List shows some of the keys as of one moment and the others as of a later one: what comes and goes while a
+// directory is read may show or not, whatever else does.
 func (s simStorage) List(_ context.Context, path string, _ bool) ([]string, error) {
 	w := s.from.world
 	s.pause()
 	keys := w.list(path)
 	if w.random.IntN(3) == 0 {
-		half := len(keys) / 2
-		middle := ""
-		if half > 0 {
-			middle = keys[half-1]
-		}
 		s.pause()
-		keys = slices.Concat(keys[:half], slices.DeleteFunc(w.list(path), func(key string) bool { return key <= middle }))
+		later := w.list(path)
+		all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(keys, later))))
+		keys = slices.DeleteFunc(all, func(key string) bool {
+			then, now := slices.Contains(keys, key), slices.Contains(later, key)
+			return then != now && w.random.IntN(2) == 0
+		})
 	}
 	w.note(s.from, "list %s: %d", path, len(keys))
 	s.pause()
