@@ -4,6 +4,8 @@
 package replay_test
 
 import (
+	"context"
+	"strings"
 	"testing"
 
 	"github.com/caddyserver/certmagic"
@@ -38,6 +40,14 @@ func TestLogContract(t *testing.T) {
 		"memory with temporary names": func(testing.TB) replay.Storage {
 			s := replaytest.NewStorage()
 			s.Intercept(replaytest.TemporaryNames())
+			return s
+		},
+		"memory without directories": func(testing.TB) replay.Storage {
+			s := replaytest.NewStorage()
+			for _, key := range []string{"/head", ".pass"} { // of another space
+				_ = s.Store(context.Background(), replay.DefaultPrefix+"_proof_only/"+strings.Repeat("0", 32)+key, nil)
+			}
+			s.Intercept(replaytest.ObjectsOnly(s))
 			return s
 		},
 		"file system": func(t testing.TB) replay.Storage { return &certmagic.FileStorage{Path: t.TempDir()} },

@@ -139,17 +139,48 @@ func FuzzDecodeSeal(f *testing.F) {
 
 func TestParseListing(t *testing.T) {
 	t.Parallel()
-	got := parseListing([]string{
-		"dpop/replay/" + testName, "dpop/replay/" + testName + ".pass", "dpop/replay/since.1800000000", "dpop/replay/since.1700000000",
-		"dpop/replay/" + testName + "/", // some backends mark directories so
-		"dpop/replay", "", "/", "dpop/replay/725161756", "dpop/replay/since.", "dpop/replay/since.-1", "dpop/replay/since.007",
-		"dpop/replay/since.99999999999999999999", "dpop/replay/.pass", "dpop/replay/00112233445566778899AABBCCDDEEFF",
-	})
-	want := listing{dirs: map[string]bool{testName: true}, passes: map[string]bool{testName: true}, since: []int64{1800000000, 1700000000}}
-	if !reflect.DeepEqual(got, want) {
-		t.Fatalf("got %+v, want %+v", got, want)
+	const other = "ffeeddccbbaa99887766554433221100"
+	names := func(names ...string) map[string]bool {
+		set := map[string]bool{}
+		for _, name := range names {
+			set[name] = true
+		}
+		return set
 	}
-	if second, ok := got.cutoff(); !ok || second != 1800000000 {
+	for _, test := range []struct {
+		name string
+		keys []string
+		want listing
+	}{
+		{"directories", []string{
+			"dpop/replay/" + testName, "dpop/replay/" + testName + ".pass", "dpop/replay/since.1800000000", "dpop/replay/since.1700000000",
+		}, listing{names(testName), names(testName), []int64{1800000000, 1700000000}}},
+		{"directories that end in a slash", []string{"dpop/replay/" + testName + "/"}, listing{names(testName), names(), nil}},
+		{"objects only", []string{
+			"dpop/replay/" + testName + "/head", "dpop/replay/" + testName + "/0000000000000001", "dpop/replay/" + testName + ".pass",
+			"dpop/replay/" + other + "/0000000000000000", "dpop/replay/since.5",
+		}, listing{names(testName, other), names(testName), []int64{5}}},
+		{"behind a prefix of the storage", []string{"/caddy/dpop/replay/" + testName + "/head", "caddy/dpop/replay/" + other + ".pass"}, listing{names(testName), names(other), nil}},
+		{"below the prefix", []string{testName, other + "/head", "/" + other + ".pass", "since.5"}, listing{names(testName, other), names(other), []int64{5}}},
+		{"of another space", []string{
+			"dpop/replay_proof_only/" + testName, "dpop/replay_proof_only/" + testName + "/head", "dpop/replay_proof_only/" + testName + ".pass",
+			"dpop/replay_proof_only/since.5", "dpop/replay_proof_only", "dpop/replay2/" + testName,
+		}, listing{names(), names(), nil}},
+		{"not ours", []string{
+			"dpop/replay", "", "/", "dpop/replay/725161756", "dpop/replay/since.", "dpop/replay/since.-1", "dpop/replay/since.007",
+			"dpop/replay/since.99999999999999999999", "dpop/replay/.pass", "dpop/replay/00112233445566778899AABBCCDDEEFF",
+			"dpop/replay/" + testName + "/.head.tmp", "dpop/replay/" + testName + "/000000000000000", "dpop/replay/" + testName + "/head/x",
+			"dpop/replay/x/" + testName, "dpop/replay/x/since.5", "dpop/replay/" + testName + ".pass/x", "dpop/replay/since.5/x",
+		}, listing{names(), names(), nil}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			if got := layout("dpop/replay").parseListing(test.keys); !reflect.DeepEqual(got, test.want) {
+				t.Fatalf("got %+v, want %+v", got, test.want)
+			}
+		})
+	}
+	if second, ok := (listing{since: []int64{5, 7, 6}}).cutoff(); !ok || second != 7 {
 		t.Fatalf("cut-off %d, %t", second, ok)
 	}
 }

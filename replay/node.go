@@ -295,7 +295,7 @@ func (n *node) list(ctx context.Context) (listing, error) {
 	for attempt := 1; ; attempt++ {
 		keys, err := n.storage.List(ctx, string(n.layout), false)
 		if err == nil {
-			return parseListing(keys), nil
+			return n.layout.parseListing(keys), nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) || attempt == listAttempts {
 			return listing{}, fmt.Errorf("listing %s: %w", n.layout, err)

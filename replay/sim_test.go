@@ -25,6 +25,7 @@ import (
 type simWorld struct {
 	random  *rand.Rand
 	hooks   mutation
+	flat    bool // listings show objects, but no directories
 	objects map[string][]byte
 	late    []lateWrite
 	seconds int64 // true time
@@ -184,7 +185,7 @@ func (w *simWorld) list(path string) []string {
 		if !strings.HasPrefix(key, path) || len(key) == len(path) || key[len(path)] != '/' {
 			continue
 		}
-		if end := strings.IndexByte(key[len(path)+1:], '/'); end >= 0 {
+		if end := strings.IndexByte(key[len(path)+1:], '/'); end >= 0 && !w.flat {
 			key = key[:len(path)+1+end]
 		}
 		keys = append(keys, key)
@@ -390,6 +391,7 @@ func simulate(seed uint64, hooks mutation, steps int, tracing bool) *simWorld {
 	w := &simWorld{
 		random:   rand.New(rand.NewPCG(seed, uint64(hooks))),
 		hooks:    hooks,
+		flat:     seed%2 == 1,
 		objects:  map[string][]byte{},
 		seconds:  testEpoch,
 		accepted: map[Claim]string{},

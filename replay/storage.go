@@ -31,10 +31,12 @@ type Storage interface {
 //	<name>.pass      empty; while it is there, the name is open
 //	since.<seconds>  the cut-off
 //
-// One non-recursive listing of the prefix shows names, passes and the cut-off.
+// One non-recursive listing of the prefix shows names, passes and the cut-off. A storage that has no directories
+// may show what is below the names in their place.
 type layout string
 
 const (
+	headKey     = "head"
 	passSuffix  = ".pass"
 	sincePrefix = "since."
 	nameLength  = 32 // 16 random bytes
@@ -42,7 +44,7 @@ const (
 )
 
 func (l layout) dir(name string) string  { return path.Join(string(l), name) }
-func (l layout) head(name string) string { return path.Join(string(l), name, "head") }
+func (l layout) head(name string) string { return path.Join(string(l), name, headKey) }
 func (l layout) pass(name string) string { return path.Join(string(l), name+passSuffix) }
 
 func (l layout) seal(name string, number uint64) string {
@@ -62,25 +64,40 @@ type listing struct {
 }
 
 // parseListing reads the answer of a List. What is not ours, or is a temporary file of the storage, is passed over.
-func parseListing(keys []string) listing {
-	l := listing{dirs: make(map[string]bool, len(keys)), passes: make(map[string]bool, len(keys))}
+func (l layout) parseListing(keys []string) listing {
+	shown := listing{dirs: make(map[string]bool, len(keys)), passes: make(map[string]bool, len(keys))}
 	for _, key := range keys {
-		base := path.Base(key)
-		if isHex(base, nameLength) {
-			l.dirs[base] = true
+		base, below, _ := strings.Cut(l.relative(key), "/")
+		switch {
+		case isHex(base, nameLength) && (below == "" || below == headKey || isHex(below, sealLength)):
+			shown.dirs[base] = true
+			continue
+		case below != "":
 			continue
 		}
 		if name, ok := strings.CutSuffix(base, passSuffix); ok && isHex(name, nameLength) {
-			l.passes[name] = true
+			shown.passes[name] = true
 			continue
 		}
 		if digits, ok := strings.CutPrefix(base, sincePrefix); ok {
 			if second, err := strconv.ParseInt(digits, 10, 64); err == nil && second > 0 && strconv.FormatInt(second, 10) == digits {
-				l.since = append(l.since, second)
+				shown.since = append(shown.since, second)
 			}
 		}
 	}
-	return l
+	return shown
+}
+
+// relative returns the part of a key below the prefix. A storage may put something of its own before the prefix,
+// or leave it out; one that only compares strings also shows keys of which it is but the beginning, and they stay
+// whole, so that nothing in them is taken for ours.
+func (l layout) relative(key string) string {
+	key = strings.TrimPrefix(key, "/")
+	dir := "/" + string(l) + "/"
+	if at := strings.LastIndex("/"+key, dir); at >= 0 {
+		return key[at+len(dir)-1:]
+	}
+	return key
 }
 
 // cutoff returns the newest cut-off; false: there is none.

@@ -92,6 +92,18 @@ func StaleList() Handler {
 	}
 }
 
+// ObjectsOnly answers every List as a table of keys does that is asked for those that begin with the path: with
+// every object below it, but no directory, and with what lies beside it under a longer name.
+func ObjectsOnly(s *Storage) Handler {
+	return func(_ context.Context, c *Call) error {
+		if c.Method != "List" {
+			return c.Do()
+		}
+		c.Keys = s.Keys(c.Key)
+		return nil
+	}
+}
+
 // TemporaryNames adds to every listing what a storage or its user may leave lying about.
 func TemporaryNames() Handler {
 	return func(_ context.Context, c *Call) error {

@@ -83,6 +83,22 @@ func (f *faulty) claim(node int, jti string) error {
 // RunStorage holds a store to what it owes when its storage fails: never two accepts, never a hang, an
 // [replay.ErrUnavailable] that wraps the reason, and recovery by itself. Time-outs pass in no time.
 func RunStorage(t *testing.T, open Opener) {
+	t.Run("directories", func(t *testing.T) { runStorage(t, open, NewStorage) })
+	t.Run("objects only", func(t *testing.T) {
+		runStorage(t, open, func() *Storage {
+			s := NewStorage()
+			s.Intercept(ObjectsOnly(s))
+			return s
+		})
+	})
+}
+
+func runStorage(t *testing.T, open Opener, storage func() *Storage) {
+	run := func(name string, test func(*faulty)) {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { runFaulty(t, open, storage(), test) })
+		})
+	}
 	stores := map[string]Handler{
 		"Store fails before the write": FailBefore("Store"),
 		"Store fails after the write":  FailAfter("Store"),
@@ -91,39 +107,35 @@ func RunStorage(t *testing.T, open Opener) {
 		"its listing hides its name":   HideOwn(),
 	}
 	for name, fault := range stores {
-		runFaulty(t, name, open, func(f *faulty) { f.testFault(fault) })
+		run(name, func(f *faulty) { f.testFault(fault) })
 	}
 	for _, method := range []string{"Store", "List", "Load"} {
-		runFaulty(t, method+" stalls", open, func(f *faulty) { f.testStall(method) })
+		run(method+" stalls", func(f *faulty) { f.testStall(method) })
 	}
-	runFaulty(t, "listing from before its name", open, (*faulty).testStaleList)
-	runFaulty(t, "a node's directory is lost", open, (*faulty).testLostDirectory)
-	runFaulty(t, "everything is lost", open, (*faulty).testEmptied)
-	runFaulty(t, "a seal is lost between listing and loading", open, (*faulty).testLostSeal)
-	runFaulty(t, "a head is garbage", open, (*faulty).testGarbage)
+	run("listing from before its name", (*faulty).testStaleList)
+	run("a node's directory is lost", (*faulty).testLostDirectory)
+	run("everything is lost", (*faulty).testEmptied)
+	run("a seal is lost between listing and loading", (*faulty).testLostSeal)
+	run("a head is garbage", (*faulty).testGarbage)
 }
 
-func runFaulty(t *testing.T, name string, open Opener, test func(*faulty)) {
-	t.Run(name, func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			f := &faulty{t: t, clock: NewClock(), shared: NewStorage(), open: open}
-			for i := range f.stores {
-				f.views[i] = f.view()
-				f.stores[i] = f.node(f.views[i])
-			}
-			defer func() {
-				for i := range f.stores {
-					f.mislead(i, nil)
-					_ = f.stores[i].Close(context.WithoutCancel(t.Context()))
-				}
-			}()
-			_ = f.claim(0, "before all")
-			f.clock.Add(5 * time.Second)
-			want(t, "before the fault", f.claim(0, "before 0"), nil)
-			want(t, "before the fault", f.claim(1, "before 1"), nil)
-			test(f)
-		})
-	})
+func runFaulty(t *testing.T, open Opener, storage *Storage, test func(*faulty)) {
+	f := &faulty{t: t, clock: NewClock(), shared: storage, open: open}
+	for i := range f.stores {
+		f.views[i] = f.view()
+		f.stores[i] = f.node(f.views[i])
+	}
+	defer func() {
+		for i := range f.stores {
+			f.mislead(i, nil)
+			_ = f.stores[i].Close(context.WithoutCancel(t.Context()))
+		}
+	}()
+	_ = f.claim(0, "before all")
+	f.clock.Add(5 * time.Second)
+	want(t, "before the fault", f.claim(0, "before 0"), nil)
+	want(t, "before the fault", f.claim(1, "before 1"), nil)
+	test(f)
 }
 
 func (f *faulty) node(storage replay.Storage) replay.Store {
