@@ -98,7 +98,7 @@ func (e *env) request(ctx context.Context, o *requestOptions, rawURL string) err
 	if o.json {
 		err = e.printJSON(answer, cr)
 	} else {
-		err = e.printAnswer(answer)
+		err = e.printAnswer(answer, cr.token)
 	}
 	if err != nil {
 		return err
@@ -154,19 +154,19 @@ func nonceChallenge(answer *http.Response) string {
 	return answer.Header.Get("DPoP-Nonce")
 }
 
-func (e *env) printAnswer(answer *http.Response) error {
+func (e *env) printAnswer(answer *http.Response, token string) error {
 	color := green
 	if answer.StatusCode >= 400 {
 		color = red
 	}
 	printLine(e.err, e.paint(color, answer.Status))
-	e.explain(answer)
+	e.explain(answer, token)
 	_, err := io.Copy(e.out, answer.Body)
 	return err
 }
 
 // explain says why a request was refused, as far as the answer tells.
-func (e *env) explain(answer *http.Response) {
+func (e *env) explain(answer *http.Response, token string) {
 	for _, c := range parseChallenges(answer.Header.Values("WWW-Authenticate")) {
 		if c.params["error"] == "" {
 			continue
@@ -176,11 +176,27 @@ func (e *env) explain(answer *http.Response) {
 			printf(e.err, " (%s)", d)
 		}
 		printLine(e.err)
+		if c.params["error"] == "invalid_token" {
+			e.explainToken(token)
+		}
 	}
 	// A wrong clock is the commonest reason of all, and the answer's date shows it.
 	if date, err := http.ParseTime(answer.Header.Get("Date")); err == nil && answer.StatusCode == http.StatusUnauthorized {
 		if off := date.Sub(e.now()).Round(time.Second); off > 10*time.Second || off < -10*time.Second {
 			printf(e.err, "the server's clock and ours differ by %s\n", off.Abs())
+		}
+	}
+}
+
+// explainToken shows what a server's configuration has to have word for word.
+func (e *env) explainToken(token string) {
+	j, err := decodeJWS(token)
+	if err != nil {
+		return // opaque
+	}
+	for _, name := range []string{"iss", "aud"} {
+		if value, err := json.Marshal(j.claims[name]); err == nil {
+			printf(e.err, "the token's %s is %s\n", name, clean(string(value)))
 		}
 	}
 }

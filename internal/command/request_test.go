@@ -128,7 +128,7 @@ func TestRequestExplainsARefusal(t *testing.T) {
 	// A token for another key: the server says so, and we pass it on.
 	token := s.newToken(testkit.P256("somebody else").Thumbprint())
 	res := runCommand(t, token+"\n", "request", "--key", path, "--token", "-", s.URL+"/api/items")
-	if res.code != exitRefused || !strings.Contains(res.err, "401 Unauthorized\nDPoP: invalid_token (key)\n") {
+	if res.code != exitRefused || !strings.Contains(res.err, "401 Unauthorized\nDPoP: invalid_token (key)\nthe token's iss is \""+s.URL+"\"\nthe token's aud is \"api\"\n") {
 		t.Errorf("have %+v", res)
 	}
 }
