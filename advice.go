@@ -38,18 +38,27 @@ func (a *App) advise() {
 			}
 		}
 	}
-	if a.remembersAlone() {
+	_, local := a.ctx.Storage().(*certmagic.FileStorage)
+	switch {
+	case !a.remembersAlone():
+	case a.seesOthers():
+		a.adviseOthers()
+	case !local:
 		a.logger.Warn("replay memory, but Caddy's storage looks shared by several nodes: " +
 			"a proof passes once on each of them; `replay storage` is exact on all")
 	}
 }
 
-// remembersAlone says whether used proofs stay in this process although the
-// storage is one that people choose in order to run several.
+// adviseOthers says, once, that other nodes were seen. The caller holds mu.
+func (a *App) adviseOthers() {
+	a.othersTold.Do(func() {
+		a.logger.Warn("replay memory, but other nodes were seen on Caddy's storage: where they answer for the same " +
+			"public URL, a proof passes once on each of them; `replay storage` is exact on all")
+	})
+}
+
+// remembersAlone says whether used proofs stay in this process.
 func (a *App) remembersAlone() bool {
-	if _, local := a.ctx.Storage().(*certmagic.FileStorage); local {
-		return false
-	}
 	for store := range a.windows {
 		if _, memory := store.(*pooledTable); memory {
 			return true

@@ -72,7 +72,8 @@ type App struct {
 	hosts    sync.Once // the host rule, see hosts.go
 	hostsErr error
 
-	rewritten map[*Handler]bool // found with the hosts, for advise
+	rewritten  map[*Handler]bool // found with the hosts, for advise
+	othersTold sync.Once
 }
 
 // Defaults and bounds of the limits.

@@ -34,6 +34,7 @@ func (s *source) release() {
 type pooledKeys struct {
 	*token.KeySet
 	storage *sharedStorage // of the last good copy, for a restart during an outage
+	copies  *keyCopies     // the same, watched
 }
 
 // Destruct ends the background refresh.
@@ -76,14 +77,15 @@ func (a *App) keySet(ctx caddy.Context, held *[]string, cfg token.KeySetConfig) 
 	}
 	name := strings.Join([]string{"keys", cfg.Issuer, cfg.URI, cfg.File}, "\x00")
 	set, err := acquire(held, name, func() (*pooledKeys, error) {
-		cfg.Logger = a.logger
+		cfg.Logger, cfg.Now = a.logger, a.now
 		storage := newSharedStorage(ctx.Storage())
-		cfg.Cache = storage
+		copies := &keyCopies{KeyCache: storage, found: tellOthers}
+		cfg.Cache = copies
 		keys, err := token.NewKeySet(cfg)
 		if err != nil {
 			return nil, err
 		}
-		return &pooledKeys{keys, storage}, nil
+		return &pooledKeys{keys, storage, copies}, nil
 	})
 	if err != nil {
 		return nil, err
