@@ -5,6 +5,7 @@ package token
 
 import (
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 
 	"github.com/caddy-dpop/caddy-dpop/internal/strictjson"
@@ -73,7 +74,7 @@ func (c *Claims) CheckBinding(thumbprint string) error {
 		return refuse(CnfInvalid, "cnf has no method that we know")
 	case cnf.JKT == "":
 		return refuse(Unbound, "cnf has no jkt")
-	case cnf.JKT != thumbprint:
+	case !same(cnf.JKT, thumbprint):
 		return refuse(JKTMismatch, "bound to another key than the proof's")
 	}
 	return nil
@@ -97,8 +98,14 @@ func CheckCertificate(c *Claims, leafDER []byte) error {
 		return refuse(CertificateMissing, "no client certificate on this connection")
 	}
 	sum := sha256.Sum256(leafDER)
-	if cnf.X5TS256 != base64.RawURLEncoding.EncodeToString(sum[:]) {
+	if !same(cnf.X5TS256, base64.RawURLEncoding.EncodeToString(sum[:])) {
 		return refuse(CertificateMismatch, "bound to another certificate")
 	}
 	return nil
+}
+
+// same compares in constant time: whoever found a token shall not learn step by step
+// what it is bound to.
+func same(want, got string) bool {
+	return subtle.ConstantTimeCompare([]byte(want), []byte(got)) == 1
 }
