@@ -57,8 +57,10 @@ func TestBearerAllow(t *testing.T) {
 	n.send("GET", n.url("/"), "Authorization", "DPoP "+bound.token).refused(401, "proof_missing",
 		`DPoP error="invalid_dpop_proof", error_description="No DPoP proof was sent", `+algs+`, realm="api"`, plainBearer)
 	n.send("GET", n.url("/"), "Authorization", "Bearer "+unbound.token, "DPoP", bound.proof("GET", n.url("/")).String()).
-		refused(400, "proof_with_bearer")
-	n.send("GET", n.url("/"), "Authorization", "Bearer").refused(400, "authorization_malformed")
+		refused(400, "proof_with_bearer", plainDPoP,
+			`Bearer error="invalid_request", error_description="A DPoP proof was sent with a token in the Bearer scheme", realm="api"`)
+	n.send("GET", n.url("/"), "Authorization", "Bearer").refused(400, "authorization_malformed", plainDPoP,
+		`Bearer error="invalid_request", error_description="The Authorization field cannot be parsed", realm="api"`)
 }
 
 // TestBearerReject: what a token says does not matter.

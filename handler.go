@@ -69,6 +69,7 @@ type check struct {
 	hash        *tokenHash // of the token, in the exchange
 	source      *source
 	record      *token.Record // nil while the token is new
+	answered    bool          // the claims are from an earlier introspection
 	claims      *token.Claims // nil with proof_only
 	proof       *proof.Proof  // nil with Bearer
 }
@@ -187,7 +188,7 @@ func (c *check) findToken() (deferred bool, err error) {
 	}
 	if c.source == c.h.opaque {
 		if claims, ok := c.h.answers.Cached(*c.hash); ok {
-			c.claims = claims
+			c.claims, c.answered = claims, true
 			return false, c.source.policy.Check(c.claims, c.now)
 		}
 		return true, nil

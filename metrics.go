@@ -50,6 +50,14 @@ var (
 		Buckets:   []float64{1e-6, 1e-5, 1e-4, 5e-4, 1e-3, 2e-3, 5e-3, .01, .02, .05, .1, .5, 1, 5},
 	})
 
+	replayBatchSize = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "caddy",
+		Subsystem: "dpop",
+		Name:      "replay_batch_size",
+		Help:      "Claims that shared one round trip to the replay store.",
+		Buckets:   prometheus.ExponentialBuckets(1, 2, 11), // to 1024
+	}, []string{"store"})
+
 	nonceChallenges = prometheus.NewCounter(prometheus.CounterOpts{
 		Namespace: "caddy",
 		Subsystem: "dpop",
@@ -137,10 +145,7 @@ func (*stateCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	status := app.status()
 	for _, store := range status.Replay {
-		name := store.Store
-		if store.Space != "" {
-			name += "_" + store.Space
-		}
+		name := storeLabel(store.Store, store.Space)
 		gauge(descReplayEntries, float64(store.Entries), name)
 		gauge(descReplayNodes, float64(store.Nodes), name)
 		counter(descReplayBatches, store.Batches, name)
@@ -166,11 +171,28 @@ func (*stateCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descTokenCache, float64(status.TokenCache))
 }
 
+// storeLabel names a replay store in the metrics.
+func storeLabel(kind, space string) string {
+	if space == "" {
+		return kind
+	}
+	return kind + "_" + space
+}
+
+// observeBatches counts the batches of a store, which outlives configurations
+// as the collector does. Nothing is shown of a store that makes none.
+func observeBatches(kind, space string) func(claims int) {
+	histogram := sync.OnceValue(func() prometheus.Observer {
+		return replayBatchSize.WithLabelValues(storeLabel(kind, space))
+	})
+	return func(claims int) { histogram().Observe(float64(claims)) }
+}
+
 // registerMetrics makes the collectors visible in the registry of this
 // configuration. Several generations and handlers register the same ones.
 func registerMetrics(ctx caddy.Context) error {
 	registry := ctx.GetMetricsRegistry()
-	for _, c := range []prometheus.Collector{requestsTotal, clockOffset, nonceChallenges, checkSeconds, replaySeconds, state} {
+	for _, c := range []prometheus.Collector{requestsTotal, clockOffset, nonceChallenges, checkSeconds, replaySeconds, replayBatchSize, state} {
 		if err := registry.Register(c); err != nil {
 			if _, again := errors.AsType[prometheus.AlreadyRegisteredError](err); !again {
 				return err
@@ -202,7 +224,7 @@ func (h *Handler) count(c *check, err error) {
 	switch {
 	case c.claims == nil:
 		h.requests.none.Inc()
-	case c.record != nil:
+	case c.record != nil || c.answered:
 		h.requests.cached.Inc()
 	default:
 		h.requests.fresh.Inc()
@@ -218,14 +240,14 @@ func (h *Handler) countRefusal(c *check, err error) {
 		outcome = "monitored"
 	}
 	switch {
-	case c.record != nil:
+	case c.record != nil || c.answered:
 		found = "cached"
 	case c.claims != nil:
 		found = "new"
 	}
 	reason := reasonOf(err)
 	requestsTotal.WithLabelValues(outcome, string(reason), found).Inc()
-	if h.answer(reason).code == errUseNonce {
+	if outcome == "refused" && h.answer(reason).code == errUseNonce {
 		nonceChallenges.Inc()
 	}
 	// A clock that is off is why these were refused: whose is, and by how much,

@@ -62,9 +62,7 @@ func (h *Handler) refuse(w http.ResponseWriter, c *check, err error) error {
 		if h.ProofOnly {
 			return h.refuseAsTokenEndpoint(w, c, answer)
 		}
-		if answer.status != http.StatusBadRequest {
-			h.challengesFor(c.r).set(header, answer, c.credentials.bearer)
-		}
+		h.challengesFor(c.r).set(header, answer, c.credentials.bearer)
 		h.setNonce(w, c, answer)
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		header.Set("Retry-After", retryAfter(waitOf(err)))
@@ -88,17 +86,20 @@ func answerAtOnce(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answer is what the tables say.
+// answer is what the tables say. A token endpoint's status for what a client did
+// wrong is 400 (RFC 6749, section 5.2).
 func (h *Handler) answer(reason Reason) refusal {
-	if h.nonces != nil {
-		if answer, ok := nonceRefusals[reason]; ok {
-			return answer
-		}
+	answer, ok := refusals[reason]
+	if !ok {
+		answer = refusals[ReasonReplayUnavailable]
 	}
-	if answer, ok := refusals[reason]; ok {
-		return answer
+	if other, ok := nonceRefusals[reason]; ok && h.nonces != nil {
+		answer = other
 	}
-	return refusals[ReasonReplayUnavailable]
+	if h.ProofOnly && answer.status == http.StatusUnauthorized {
+		answer.status = http.StatusBadRequest
+	}
+	return answer
 }
 
 // waitOf is how long the client should wait before it comes back.
@@ -123,7 +124,7 @@ func (h *Handler) refuseAsTokenEndpoint(w http.ResponseWriter, c *check, answer 
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Pragma", "no-cache")
-	w.WriteHeader(http.StatusBadRequest)
+	w.WriteHeader(answer.status)
 	_, err = w.Write(body)
 	return err
 }
