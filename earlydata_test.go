@@ -12,37 +12,55 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/quic-go/quic-go/http3"
 )
 
-// TestHTTP3EarlyData sends a real request in 0-RTT data. A relay keeps the rest
-// of the client's handshake back until the answer is there.
+// TestHTTP3EarlyData sends a real request in 0-RTT data, and again when the
+// handshake is over.
 func TestHTTP3EarlyData(t *testing.T) {
 	n := prepare(t)
 	n.reload(secure(t, n, site(oneIssuer), ""))
-	relay := newRelay(t, "127.0.0.1:"+n.port)
+	early, again := n.inEarlyData(n.client())
+	early.refused(425, "early_data")
+	again().passed()
+}
+
+// inEarlyData sends a good request in 0-RTT data. A relay keeps the server's part
+// of the handshake back until the request was judged, so that it cannot come in
+// anything else.
+func (n *node) inEarlyData(c *client) (early answer, again func() answer) {
+	n.t.Helper()
+	relay := newRelay(n.t, "127.0.0.1:"+n.port)
 	sessions := tls.NewLRUClientSessionCache(4)
-	c := n.client()
 	send := func(transport http.RoundTripper, method string) answer {
 		return n.sendVia(transport, method, n.secureURL("/"), "Authorization", "DPoP "+c.token, "DPoP", c.proof("GET", n.secureURL("/")).String())
 	}
 
 	first := n.http3Transport(relay.address, sessions)
 	send(first, "GET").passed()
-	eventually(t, "a session ticket", func() bool {
+	eventually(n.t, "a session ticket", func() bool {
 		state, ok := sessions.Get("api.test")
 		return ok && state != nil
 	})
-	must(t, first.Close())
+	must(n.t, first.Close())
 
+	judged := func() int { return strings.Count(n.log.String(), `"reason":"early_data"`) + n.upstream.hits() }
+	before := judged()
 	relay.hold()
+	go func() {
+		for end := time.Now().Add(deadline); judged() == before && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		relay.release()
+	}()
 	second := n.http3Transport(relay.address, sessions)
-	send(second, http3.MethodGet0RTT).refused(425, "early_data")
-	relay.release()
-	send(second, "GET").passed()
+	early = send(second, http3.MethodGet0RTT)
+	return early, func() answer { return send(second, "GET") }
 }
 
 // relay passes datagrams on in both directions.
@@ -51,11 +69,10 @@ type relay struct {
 	front   *net.UDPConn
 	server  *net.UDPAddr
 
-	mu       sync.Mutex
-	holding  bool
-	answered bool // the server has sent its part of the handshake since hold
-	held     []func()
-	backs    map[string]*net.UDPConn
+	mu      sync.Mutex
+	holding bool
+	held    []func()
+	backs   map[string]*net.UDPConn
 }
 
 func newRelay(t *testing.T, server string) *relay {
@@ -93,12 +110,7 @@ func (r *relay) forward(datagram []byte, from *net.UDPAddr) {
 		r.backs[from.String()] = back
 		go r.answer(back, from)
 	}
-	send := func() { _, _ = back.Write(datagram) }
-	if r.holding && r.answered && datagram[0]&0xf0 != 0xd0 {
-		r.held = append(r.held, send)
-		return
-	}
-	send()
+	_, _ = back.Write(datagram)
 }
 
 func (r *relay) answer(back *net.UDPConn, to *net.UDPAddr) {
@@ -108,21 +120,27 @@ func (r *relay) answer(back *net.UDPConn, to *net.UDPAddr) {
 		if err != nil {
 			return
 		}
-		r.mu.Lock()
-		// A mere acknowledgement of half a ClientHello is shorter (RFC 9000,
-		// section 14.1).
-		r.answered = r.answered || size >= 1200
-		r.mu.Unlock()
-		_, _ = r.front.WriteToUDP(buf[:size], to)
+		r.pass(append([]byte(nil), buf[:size]...), to)
 	}
 }
 
-// hold keeps back what the client sends once the server has answered, but for
-// early data (RFC 9000, section 17.2.3).
+// pass passes a datagram on to the client, or keeps it.
+func (r *relay) pass(datagram []byte, to *net.UDPAddr) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	send := func() { _, _ = r.front.WriteToUDP(datagram, to) }
+	if r.holding {
+		r.held = append(r.held, send)
+		return
+	}
+	send()
+}
+
+// hold keeps back what the server sends, until release.
 func (r *relay) hold() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.holding, r.answered = true, false
+	r.holding = true
 }
 
 func (r *relay) release() {
@@ -132,6 +150,7 @@ func (r *relay) release() {
 	for _, send := range r.held {
 		send()
 	}
+	r.held = nil
 }
 
 func (r *relay) close() {
