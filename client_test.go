@@ -43,6 +43,9 @@ func (n *node) sendVia(transport http.RoundTripper, method, url string, fields .
 			n.keepSecret(fields[i+1])
 		}
 	}
+	if n.before != nil {
+		n.before()
+	}
 	before := n.upstream.hits()
 	res, err := transport.RoundTrip(r)
 	for range 5 {

@@ -40,6 +40,9 @@ type node struct {
 	log      *logBuffer
 	app      *App // of the configuration that was loaded last
 
+	before func() // called before each request, unless nil
+	beside string // sites that every configuration has besides its own
+
 	secrets []string // that must not be in any log
 }
 
@@ -124,7 +127,7 @@ func (n *node) loadJSON(value []byte) error {
 // adapt makes JSON of a Caddyfile and adds the app that sets the clock.
 func (n *node) adapt(config string) ([]byte, error) {
 	n.t.Helper()
-	value, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(n.fill(globalOptions+config)), nil)
+	value, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(n.fill(globalOptions+config+n.beside)), nil)
 	if err != nil {
 		return nil, err
 	}
