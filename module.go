@@ -164,7 +164,9 @@ func (h *Handler) provisionReplay(ctx caddy.Context) error {
 	if h.ProofOnly {
 		space = "proof_only"
 	}
-	h.store, err = provider.OpenReplay(h.app.replayParams(space, h.logger))
+	params := h.app.replayParams(space, h.logger)
+	params.OnBatch = observeBatches(module.(caddy.Module).CaddyModule().ID.Name(), space)
+	h.store, err = provider.OpenReplay(params)
 	if err != nil {
 		return fmt.Errorf("replay: %w", err)
 	}

@@ -168,6 +168,7 @@ func newPooledLog(storage certmagic.Storage, table *replay.Table, p replay.Param
 			Table:   table,
 			Timeout: p.Timeout,
 			Logger:  p.Logger,
+			OnBatch: p.OnBatch,
 		}),
 		table:   table,
 		storage: newSharedStorage(storage),

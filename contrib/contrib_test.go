@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -26,6 +27,7 @@ import (
 
 	_ "github.com/caddy-dpop/caddy-dpop"
 	"github.com/caddy-dpop/caddy-dpop/integration/process"
+	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 )
 
 // metric is what a scrape says about one name.
@@ -54,6 +56,10 @@ http://127.0.0.1:$PORT {
 		nonce optional
 		replay memory
 	}
+	dpop /token {
+		proof_only
+		public_url http://127.0.0.1:$PORT
+	}
 }
 `
 
@@ -77,10 +83,16 @@ func scrape(t *testing.T) map[string]metric {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = caddy.Stop() })
-	if _, err := get("http://127.0.0.1:" + port + "/api/"); err != nil {
+	site := "http://127.0.0.1:" + port
+	if _, err := get(site+"/api/", ""); err != nil {
 		t.Fatal(err)
 	}
-	answer, err := get("http://127.0.0.1:" + port + "/metrics")
+	// A store shows its batches once it has had one. What was issued before it began never gets there.
+	proof := testkit.NewProof(testkit.P256("client"), http.MethodGet, site+"/token", "", time.Now().Add(20*time.Second))
+	if _, err := get(site+"/token", proof.String()); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := get(site+"/metrics", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,15 +103,16 @@ func scrape(t *testing.T) map[string]metric {
 			metrics[match[1]] = metric{kind: match[2]}
 		}
 		if match := sampleLine.FindStringSubmatch(lines.Text()); match != nil {
-			m, ok := metrics[match[1]]
+			name := strings.TrimSuffix(match[1], "_count") // a histogram has this, with its own labels
+			m, ok := metrics[name]
 			if !ok {
-				continue // a part of a histogram
+				continue // another part of it
 			}
 			m.labels = nil
 			for _, name := range labelName.FindAllStringSubmatch(match[2], -1) {
 				m.labels = append(m.labels, name[1])
 			}
-			metrics[match[1]] = m
+			metrics[name] = m
 		}
 	}
 	if len(metrics) < 10 {
@@ -108,8 +121,15 @@ func scrape(t *testing.T) map[string]metric {
 	return metrics
 }
 
-func get(url string) (string, error) {
-	res, err := http.Get(url)
+func get(url, proof string) (string, error) {
+	r, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	if proof != "" {
+		r.Header.Set("DPoP", proof)
+	}
+	res, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return "", err
 	}
