@@ -4,7 +4,6 @@
 package attacks
 
 import (
-	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -223,79 +222,4 @@ var _ = add(cases{
 				}
 			}
 		}),
-})
-
-// Group T: the token endpoint, which stands behind Caddy. What is the authorization
-// server's own duty is marked so in decisions_test.go.
-func endpoint(f test) test { return at("endpoint/token", f) }
-
-func badEndpointProof(reason string) want { return want{400, "invalid_dpop_proof", reason, ""} }
-
-// refusedEndpoint sends requests that a token endpoint must refuse, and reads the JSON.
-func refusedEndpoint(reason string, v variants) test {
-	return endpoint(func(c *run) {
-		for _, name := range sortedKeys(v) {
-			a := c.attempt()
-			v[name](a)
-			a.field("Content-Type", "application/x-www-form-urlencoded")
-			a.body = []byte("grant_type=client_credentials")
-			r := a.send()
-			c.answered(badEndpointProof(reason))
-			if r.err != nil || r.Status != 400 || len(backend.of(a.name)) != 0 {
-				c.Errorf("%s: %d, %v, upstream reached %d times", name, r.Status, r.err, len(backend.of(a.name)))
-				continue
-			}
-			var body struct {
-				Error       string `json:"error"`
-				Description string `json:"error_description"`
-			}
-			if err := json.Unmarshal(r.Body, &body); err != nil || body.Error != "invalid_dpop_proof" || body.Description == "" {
-				c.Errorf("%s: %v in %s", name, err, r.Body)
-			}
-			if r.Header.Get("Content-Type") != "application/json" || !strings.Contains(r.Header.Get("Cache-Control"), "no-store") {
-				c.Errorf("%s: %v", name, r.Header)
-			}
-			if r.reason() != reason {
-				c.Errorf("%s: reason %q, want %q", name, r.reason(), reason)
-			}
-			if leak := secrets.find(r.Body); leak != "" {
-				c.Errorf("%s: the body holds %s", name, leak)
-			}
-		}
-	})
-}
-
-var _ = add(cases{
-	"T01": endpoint(func(c *run) {
-		a := c.attempt()
-		for _, h := range c.expect(a, accepted).hits {
-			if got := h.Header.Get("X-Dpop-Jkt"); got != client1.Thumbprint() {
-				c.Errorf("the upstream is told jkt %q", got)
-			}
-		}
-	}),
-	"T03": refusedEndpoint("proof_repeated", variants{"two": func(a *attempt) { a.dpop(a.write(), a.write()) }}),
-	"T05": refusedEndpoint("htm_mismatch", variants{"GET": func(a *attempt) { a.claim("htm", "GET") }}),
-	"T06": refusedEndpoint("proof_missing", variants{"none": func(a *attempt) { a.noProof = true }}),
-	"T09": refusedEndpoint("proof_missing", variants{"refresh": func(a *attempt) { a.noProof = true }}),
-	"T10": endpoint(one(accepted, func(a *attempt) { a.bind(client2) })),
-	"T11": elsewhere,
-	"T12": elsewhere,
-	"T13": elsewhere,
-	"T15": endpoint(one(accepted, func(a *attempt) { a.claim("ath", testkit.ATH("whatever")) })),
-	"T16": endpoint(func(c *run) {
-		a := c.attempt()
-		c.must(a, accepted)
-		refusedEndpoint("jti_replayed", variants{"again": func(b *attempt) { b.compact = a.write() }})(c)
-	}),
-	"T19": elsewhere,
-	"T20": elsewhere,
-	"T21": refusedEndpoint("jwk_private", variants{"d": func(a *attempt) { a.head("jwk", client1.PrivateJWK()) }}),
-	"T23": refusedEndpoint("typ_invalid", variants{
-		"JWT": func(a *attempt) { a.head("typ", "JWT") }, "assertion": func(a *attempt) { a.head("typ", "client-authentication+jwt") }, "none": func(a *attempt) { a.proof.Header.Delete("typ") },
-	}),
-	"T25": elsewhere,
-	"T26": refusedEndpoint("proof_missing", variants{"downgrade": func(a *attempt) { a.noProof = true; a.field("Authorization", "Bearer "+testkit.NewID()) }}),
-
-	"V01": elsewhere, "V05": elsewhere, "V06": elsewhere, "V07": elsewhere, "V08": elsewhere,
 })

@@ -48,6 +48,15 @@ func segment(compact string, index int, edit func(string) string) string {
 	return strings.Join(parts, ".")
 }
 
+// changedAt puts another character of base64url in one place.
+func changedAt(s string, place int) string {
+	other := byte('A')
+	if s[place] == other {
+		other = 'B'
+	}
+	return s[:place] + string(other) + s[place+1:]
+}
+
 // flipBit changes one bit of the bytes that a segment encodes.
 func flipBit(s string) string {
 	b := testkit.UnB64(s)

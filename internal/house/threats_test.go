@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the table of decisions into docs/threat-model.md")
+var update = flag.Bool("update", false, "write the tables of decisions into docs/threat-model.md")
 
 const threatModel = "docs/threat-model.md"
 
@@ -83,30 +83,49 @@ func TestThreatModel(t *testing.T) {
 	}
 }
 
-// TestDecisions holds the table of decisions against the vector file.
+// TestDecisions holds the tables of decisions and of what is tested elsewhere against the
+// vector file.
 func TestDecisions(t *testing.T) {
-	var table strings.Builder
-	table.WriteString("| case | what | decision |\n|---|---|---|\n")
+	decided, elsewhere := "| case | what | decision |\n|---|---|---|\n", "| case | what | why, and where |\n|---|---|---|\n"
+	known := functions(t)
 	for _, v := range catalogue(t) {
 		if v.Decision != "" {
-			fmt.Fprintf(&table, "| `%s` | %s | %s |\n", v.ID, cell(v.Title), cell(v.Decision))
+			decided += fmt.Sprintf("| `%s` | %s | %s |\n", v.ID, cell(v.Title), cell(v.Decision))
+		}
+		if v.Elsewhere != "" {
+			elsewhere += fmt.Sprintf("| `%s` | %s | %s |\n", v.ID, cell(v.Title), cell(v.Elsewhere))
+		}
+		for _, name := range mentioned.FindAllString(v.Decision+" "+v.Elsewhere, -1) {
+			if !known[name] {
+				t.Errorf("%s names %s, and there is no such test", v.ID, name)
+			}
 		}
 	}
+	holdTable(t, "decisions", decided)
+	holdTable(t, "elsewhere", elsewhere)
+}
+
+// mentioned is a test's name in running text.
+var mentioned = regexp.MustCompile(`\b[a-z]+\.Test\w+`)
+
+// holdTable compares a generated table with the document, or writes it.
+func holdTable(t *testing.T, name, table string) {
+	t.Helper()
 	text := read(t, threatModel)
-	const begin, end = "<!-- begin: decisions -->\n", "<!-- end: decisions -->"
+	begin, end := "<!-- begin: "+name+" -->\n", "<!-- end: "+name+" -->"
 	before, rest, ok := strings.Cut(text, begin)
 	present, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		t.Fatal("the markers are gone")
+		t.Fatalf("the markers of %s are gone", name)
 	}
-	if present == table.String() {
+	if present == table {
 		return
 	}
 	if !*update {
-		t.Fatalf("the table of decisions is behind %s; run this test with -update", "testdata/vectors/attacks.json")
+		t.Fatalf("the table of %s is behind %s; run this test with -update", name, "testdata/vectors/attacks.json")
 	}
 	file := filepath.Join(root, filepath.FromSlash(threatModel))
-	if err := os.WriteFile(file, []byte(before+begin+table.String()+end+after), 0o644); err != nil { // #nosec G306
+	if err := os.WriteFile(file, []byte(before+begin+table+end+after), 0o644); err != nil { // #nosec G306
 		t.Fatal(err)
 	}
 }
