@@ -35,7 +35,7 @@ func (i *Introspection) read(raw []byte, members strictjson.Object) (*Claims, er
 	if err != nil {
 		return nil, unavailable(IntrospectionInvalid, retryIntrospection, err)
 	}
-	if c.Issuer == "" {
+	if _, named := members.Get("iss"); !named {
 		c.Issuer = i.cfg.Issuer
 	}
 	tokenType := ""

@@ -109,15 +109,21 @@ func (i *Introspection) request(ctx context.Context, raw string) (*Claims, error
 // badRequest reads an answer 400. Authorization servers give it for tokens of a kind
 // that they do not introspect (unsupported_token_type), which is the token's fault,
 // and some for a client that they do not know, which is ours (RFC 6749, section 5.2).
+// What has no error code, such as the page of a proxy that was spoken to in the wrong
+// way, says nothing about the token.
 func badRequest(body []byte) error {
 	members, err := strictjson.Parse(body)
 	if err != nil {
-		return refuse(Inactive, "the endpoint answered 400")
+		return unavailable(IntrospectionUnavailable, retryIntrospection, errors.New("the endpoint answered 400 and not as an OAuth endpoint does"))
 	}
 	value, _ := members.Get("error")
 	switch code, _ := value.Text(); code {
+	case "":
+		return unavailable(IntrospectionUnavailable, retryIntrospection, errors.New("the endpoint answered 400 without an error code"))
 	case "invalid_client", "unauthorized_client":
 		return unavailable(IntrospectionUnavailable, retryIntrospection, errors.New("the endpoint does not accept our credentials"))
+	case "server_error", "temporarily_unavailable":
+		return unavailable(IntrospectionUnavailable, retryIntrospection, errors.New("the endpoint says that it cannot answer"))
 	}
 	return refuse(Inactive, "the endpoint answered 400")
 }
