@@ -92,7 +92,7 @@ func (v *Verifier) parseHeader(segment string) (*Header, error) {
 	if crit.kind != kindNone {
 		return nil, refuse(ReasonCritUnsupported, "")
 	}
-	if b64.kind != kindNone && b64.text != "true" {
+	if b64.kind != kindNone && (b64.kind != kindBool || b64.text != "true") {
 		return nil, refuse(ReasonHeaderInvalid, "payload is announced as not encoded")
 	}
 	if cty.kind != kindNone && (cty.kind != kindString || namesJWT(cty.text)) {

@@ -31,7 +31,7 @@ func headerVectors() *set {
 	d = plain().set("crit", `["b64"]`).set("b64", "false")
 	d.claimSegment = strings.ReplaceAll(d.claims.text(), ".", " ")
 	s.add("crit and b64 false, payload as it is", "crit_unsupported", "", d, "H11")
-	for name, b64 := range map[string]string{"false": "false", "null": "null", "string": `"true "`, "number": "1"} {
+	for name, b64 := range map[string]string{"false": "false", "null": "null", "text": `"true"`, "string": `"true "`, "number": "1"} {
 		s.add("b64: "+name, "header_invalid", "", plain().set("b64", b64), "H11")
 	}
 	s.add("b64: true", "accept", "Says what is so anyway.", plain().set("b64", "true"))
