@@ -86,11 +86,13 @@ func keepsLogs(r *http.Request) bool {
 	return server == nil || server.Logs != nil
 }
 
-// placeholder answers {http.dpop.*}, and {http.auth.user.id} after success. Unset ones are empty, not unknown, so
-// that a template written for success also works on a refusal.
+// placeholder answers {http.dpop.*} and {http.auth.user.id}. Unset ones are empty, not unknown, so that
+// a template written for success also works on a refusal, and with `mode monitor` no upstream takes a
+// placeholder's own text for somebody's name.
 func (x *exchange) placeholder(key string) (any, bool) {
 	if key == userIDPlaceholder {
-		return x.userID, x.claims != nil
+		// Unknown only where nothing is said about a user: `proof_only`.
+		return x.userID, x.claims != nil || x.reason != ""
 	}
 	name, ok := strings.CutPrefix(key, "http.dpop.")
 	if !ok {

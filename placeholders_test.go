@@ -88,7 +88,7 @@ func TestPlaceholders(t *testing.T) {
 	got = read(c.present(c.proof("GET", n.url("/other")), "GET", n.url("/")))
 	for _, name := range names {
 		want := map[string]string{
-			"http.dpop.error": "invalid_dpop_proof", "http.dpop.reason": "htu_mismatch", "http.auth.user.id": "{http.auth.user.id}",
+			"http.dpop.error": "invalid_dpop_proof", "http.dpop.reason": "htu_mismatch",
 		}[name]
 		if got[name] != want {
 			t.Errorf("refused: {%s} is %q, want %q", name, got[name], want)
