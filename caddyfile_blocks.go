@@ -67,7 +67,7 @@ func (o *Options) unmarshalReplay(d *caddyfile.Dispenser) error {
 		if store == "redis" {
 			return d.Errf("replay redis: %s", redisBuildHint)
 		}
-		return d.Errf("replay: %q is not accepted: it takes storage, memory, redis or off", store)
+		return refused(d, "replay", store, replayStores)
 	}
 	module, err := caddyfile.UnmarshalModule(d, id)
 	if err != nil {

@@ -154,7 +154,7 @@ func (h *Handler) provisionReplay(ctx caddy.Context) error {
 	}
 	module, err := ctx.LoadModule(h, "ReplayRaw")
 	if err != nil {
-		return fmt.Errorf("loading the replay store: %w%s", err, missingStoreHint(err))
+		return storeError(h.ReplayRaw, err)
 	}
 	provider, ok := module.(replay.Provider)
 	if !ok {

@@ -5,7 +5,9 @@ package dpop
 
 import (
 	"context"
-	"strings"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -97,13 +99,24 @@ func noOptions(d *caddyfile.Dispenser) error {
 // OpenReplay implements replay.Provider.
 func (*ReplayOff) OpenReplay(replay.Params) (replay.Store, error) { return nil, nil }
 
-// missingStoreHint says how to get a store that this Caddy was built without.
-func missingStoreHint(err error) string {
-	if !strings.Contains(err.Error(), "unknown module: http.dpop.replay.redis") {
-		return ""
+// storeError says what is wrong when a store cannot be loaded: that it is none, or
+// how to get one that this Caddy was built without.
+func storeError(raw json.RawMessage, err error) error {
+	var named struct {
+		Store string `json:"store"`
 	}
-	return "; " + redisBuildHint
+	_ = json.Unmarshal(raw, &named) // err says so
+	_, missing := caddy.GetModule("http.dpop.replay." + named.Store)
+	switch {
+	case missing == nil:
+		return fmt.Errorf("loading the replay store: %w", err)
+	case named.Store == "redis":
+		return errors.New("replay redis: " + redisBuildHint)
+	}
+	return optionError("replay", named.Store, replayStores)
 }
+
+const replayStores = "storage, memory, redis or off"
 
 const redisBuildHint = "this Caddy was built without it: add `--with github.com/caddy-dpop/caddy-dpop/redis` to xcaddy build"
 
