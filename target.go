@@ -142,7 +142,7 @@ func sameHost(o proof.Origin, host string) bool {
 		return true
 	}
 	named, err := proof.ParseOrigin(o.Scheme() + "://" + host)
-	return err == nil && named.Host() == o.Host()
+	return err == nil && named.Host() == o.Host() && !strings.ContainsRune(host, '/')
 }
 
 // connection is the scheme and host of the request, as forwarded by a trusted

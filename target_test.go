@@ -119,6 +119,7 @@ func TestProxied(t *testing.T) {
 		{"several, spoofed host does not choose", others, "public_url https://www.test https://api.test\n", []string{"Host", "api.test", "X-Forwarded-Host", "www.test"}, "https://api.test/x", "https://www.test/x"},
 		{"several, scheme chooses", trusted, "public_url https://api.test http://api.test:80\n", []string{"Host", "api.test", "X-Forwarded-Proto", "https"}, "https://api.test/x", "http://api.test/x"},
 		{"several, none has that port", "", "public_url https://www.test https://api.test\n", []string{"Host", "api.test:8443"}, "", ""},
+		{"several, a path is no host", trusted, "public_url https://www.test https://api.test\n", []string{"Host", "api.test", "X-Forwarded-Host", "www.test/x"}, "", ""},
 		{"several, none is forwarded", trusted, "public_url https://www.test https://api.test\n", []string{"Host", "api.test", "X-Forwarded-Host", "evil.test"}, "", ""},
 		{"any, Host", "", "public_url any\n", []string{"Host", "api.test:1234"}, "http://api.test:1234/x", "http://api.test/x"},
 		{"any, forwarded", trusted, "public_url any\n", []string{"Host", "api.test", "X-Forwarded-Host", "evil.test", "X-Forwarded-Proto", "https"}, "https://evil.test/x", "http://api.test/x"},
