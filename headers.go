@@ -15,6 +15,7 @@ import (
 type headerWriter struct {
 	caddyhttp.ResponseWriterWrapper
 	nonce string
+	ours  *nonceChecker // nil without nonces
 	cors  *corsPolicy
 	req   *http.Request
 	wrote bool
@@ -24,6 +25,7 @@ type headerWriter struct {
 func (h *Handler) guard(w http.ResponseWriter, r *http.Request) *headerWriter {
 	return &headerWriter{
 		ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
+		ours:                  h.nonces,
 		cors:                  h.cors,
 		req:                   r,
 	}
@@ -50,6 +52,9 @@ func (w *headerWriter) settle() {
 	}
 	w.wrote = true
 	header := w.Header()
+	if w.ours != nil {
+		w.ours.dropForeign(header)
+	}
 	if w.nonce != "" {
 		header["Dpop-Nonce"] = []string{w.nonce}
 		keepFromSharedCaches(header)

@@ -126,6 +126,18 @@ func (h *Handler) refreshNonce(w http.ResponseWriter, c *check) {
 	writer.nonce = h.nonces.keys.current(c.now)
 }
 
+// dropForeign removes a DPoP-Nonce of the upstream's: a client would send it in its
+// next proof, here, and be challenged every time. Those of another dpop on the
+// request are ours as well.
+func (n *nonceChecker) dropForeign(header http.Header) {
+	for _, nonce := range header["Dpop-Nonce"] {
+		if _, state := n.CheckNonce(nonce, n.keys.now()); state != proof.NonceLive {
+			delete(header, "Dpop-Nonce")
+			return
+		}
+	}
+}
+
 func (h *Handler) wantsFreshNonce(c *check) bool {
 	return c.proof != nil && !c.proof.NonceIssuedAt.IsZero() &&
 		c.now.Sub(c.proof.NonceIssuedAt) > h.nonces.lifetime/2
