@@ -71,9 +71,21 @@ func exchangeOf(r *http.Request) *exchange {
 	return x
 }
 
+// hasClaimed says whether this request itself has used the entry up: in this store,
+// or in one that put it into this one, too.
 func (x *exchange) hasClaimed(store replay.Store, id replay.ID) bool {
 	for _, c := range x.claimed {
-		if c.store == store && c.id == id {
+		if c.id == id && (c.store == store || includes(c.store, store)) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasClaimedElsewhere says whether this request has used the entry up in another store.
+func (x *exchange) hasClaimedElsewhere(store replay.Store, id replay.ID) bool {
+	for _, c := range x.claimed {
+		if c.id == id && c.store != store {
 			return true
 		}
 	}

@@ -275,12 +275,19 @@ func (c *check) claim() error {
 	begin := time.Now()
 	err := c.h.store.Claim(ctx, entry)
 	replaySeconds.Observe(time.Since(begin).Seconds())
+	if errors.Is(err, replay.ErrReplayed) && c.x.hasClaimedElsewhere(c.h.store, entry.ID) {
+		// The other way round (see includes) it cannot be: other nodes have not been asked.
+		return refuse(ReasonReplayUnavailable, errTwoStores)
+	}
 	if err != nil {
 		return refuse(c.replayReason(err), err)
 	}
 	c.x.claimed = append(c.x.claimed, claimed{c.h.store, entry.ID})
 	return nil
 }
+
+// errTwoStores is a fault of the configuration, which no client is to blame for.
+var errTwoStores = errors.New("an earlier dpop on this request has `replay memory` and this one `replay storage`: give both the same")
 
 // nonceIssued is when the proof's nonce was made, also where this handler does
 // not look at nonces: another one, on the same store, may let the proof pass

@@ -177,6 +177,14 @@ func newPooledLog(storage certmagic.Storage, table *replay.Table, p replay.Param
 	return log
 }
 
+// includes says whether what is claimed in one store is claimed in the other with it:
+// the log on storage and `replay memory` have one table.
+func includes(store, other replay.Store) bool {
+	log, isLog := store.(*pooledLog)
+	table, isTable := other.(*pooledTable)
+	return isLog && isTable && log.table == table.Table
+}
+
 // Destruct closes this process's name, so that other nodes need not wait to
 // find out that it is gone.
 func (l *pooledLog) Destruct() error {
