@@ -39,7 +39,7 @@ Nothing is sent anywhere.
 Exit codes: 0 when no check failed, 3 when one did, 1 when there was nothing that
 could be decoded.`,
 		Example: `  caddy dpop inspect eyJ0eXAiOiJkcG9wK2p3dCIs... --method GET --url https://api.example.com/items
-  pbpaste | caddy dpop inspect --token @token --at 2026-01-31T12:00:00Z`,
+  pbpaste | caddy dpop inspect --token @token.jwt --at 2026-01-31T12:00:00Z`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: e.run(func(_ context.Context, args []string) error { return e.inspect(o, args) }),
 	}

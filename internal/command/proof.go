@@ -42,8 +42,8 @@ of this machine sees it.`,
 		Example: `  caddy dpop key --out client.pem
   curl -H "$(caddy dpop proof POST https://auth.example.com/token --key client.pem --header)" \
        -u ID:SECRET -d grant_type=client_credentials https://auth.example.com/token
-  curl -H "$(caddy dpop proof GET https://api.example.com/ --key client.pem --token @token --header)" \
-       -H "Authorization: DPoP $(cat token)" https://api.example.com/`,
+  curl -H "$(caddy dpop proof GET https://api.example.com/ --key client.pem --token @token.jwt --header)" \
+       -H "Authorization: DPoP $(cat token.jwt)" https://api.example.com/`,
 		Args: cobra.ExactArgs(2),
 		RunE: e.run(func(_ context.Context, args []string) error { return e.makeProof(o, args[0], args[1]) }),
 	}

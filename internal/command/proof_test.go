@@ -9,8 +9,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 
 	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 	"github.com/caddy-dpop/caddy-dpop/proof"
@@ -203,5 +206,26 @@ func TestProofTime(t *testing.T) {
 	}
 	if res := runCommand(t, "", "proof", "GET", "https://api.example/", "--at", "soon"); res.code != exitFailed || !strings.Contains(res.err, `--at "soon": neither`) {
 		t.Errorf("have %+v", res)
+	}
+}
+
+// The examples of the help have no flag that is not there.
+func TestExamples(t *testing.T) {
+	dpop := &cobra.Command{Use: "dpop"}
+	addCommands(dpop, &env{})
+	for _, cmd := range dpop.Commands() {
+		lines := regexp.MustCompile(`caddy dpop (\w+)([^|)\n]*)`).FindAllStringSubmatch(cmd.Example, -1)
+		if len(lines) < 2 {
+			t.Errorf("%s has %d examples", cmd.Name(), len(lines))
+		}
+		for _, line := range lines {
+			used, _, err := dpop.Find([]string{line[1]})
+			if err == nil {
+				err = used.ParseFlags(strings.Fields(line[2]))
+			}
+			if err != nil {
+				t.Errorf("%s: %v", line[0], err)
+			}
+		}
 	}
 }

@@ -45,7 +45,7 @@ Exit codes: 0 for an answer below 400, 2 when there was no token to be had, 3 fo
 a 4xx answer, 4 for a 5xx answer, 1 for everything else.`,
 		Example: `  caddy dpop request https://api.example.com/items
   caddy dpop request -v -X POST --data @order.json -H "Content-Type: application/json" https://api.example.com/orders
-  caddy dpop request --key client.pem --token @token https://api.example.com/items`,
+  caddy dpop request --key client.pem --token @token.jwt https://api.example.com/items`,
 		Args: cobra.ExactArgs(1),
 		RunE: e.run(func(ctx context.Context, args []string) error { return e.request(ctx, &o, args[0]) }),
 	}
