@@ -47,19 +47,25 @@ func (n *node) sendVia(transport http.RoundTripper, method, url string, fields .
 		n.before()
 	}
 	before := n.upstream.hits()
-	res, err := transport.RoundTrip(r)
-	for range 5 {
-		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
-			break
-		}
-		// Just after a reload a connection can still meet the old listener.
-		res, err = transport.RoundTrip(r)
-	}
+	res, err := roundTrip(transport, r)
 	must(n.t, err)
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	must(n.t, err)
 	return answer{n.t, res.StatusCode, res.Header, string(body), res.Proto, n.upstream.hits() - before}
+}
+
+// roundTrip tries again when a connection still met the old listener, as it can
+// just after a reload.
+func roundTrip(transport http.RoundTripper, r *http.Request) (*http.Response, error) {
+	res, err := transport.RoundTrip(r)
+	for range 5 {
+		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			break
+		}
+		res, err = transport.RoundTrip(r)
+	}
+	return res, err
 }
 
 func (n *node) transport() *http.Transport {

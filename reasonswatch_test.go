@@ -68,7 +68,9 @@ var counterLine = regexp.MustCompile(`(?m)^(caddy_dpop_(?:requests|nonce_challen
 // scrape reads the counters of requests as Prometheus does.
 func (w *watch) scrape() map[string]float64 {
 	w.n.t.Helper()
-	res, err := http.Get("http://127.0.0.1:" + w.port + "/metrics")
+	r, err := http.NewRequest(http.MethodGet, "http://127.0.0.1:"+w.port+"/metrics", nil)
+	must(w.n.t, err)
+	res, err := roundTrip(&http.Transport{DisableKeepAlives: true}, r)
 	must(w.n.t, err)
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
