@@ -17,6 +17,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/caddy-dpop/caddy-dpop/integration/process"
 	"github.com/caddy-dpop/caddy-dpop/replay"
 	"github.com/caddy-dpop/caddy-dpop/replay/replaytest"
 )
@@ -48,22 +49,18 @@ func startRedis(t testing.TB, args ...string) *realServer {
 	return s
 }
 
+// freePort returns a port that nobody else comes to, by chance or otherwise.
 func freePort(t testing.TB) int {
 	t.Helper()
-	// A cluster node listens on a second port as well, ten thousand above.
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		_ = l.Close()
-		if port < 55000 {
-			return port
-		}
+	_, port, err := net.SplitHostPort(process.FreeAddress())
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return 0
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return number
 }
 
 func (s *realServer) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }

@@ -125,15 +125,16 @@ func TestRealSentinel(t *testing.T) {
 // startCluster starts three nodes that share the slots.
 func startCluster(t testing.TB) []*realServer {
 	t.Helper()
-	nodes := make([]*realServer, 3)
+	nodes, buses := make([]*realServer, 3), make([]int, 3)
 	for i := range nodes {
-		nodes[i] = startRedis(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no")
+		buses[i] = freePort(t) // where the nodes speak with each other
+		nodes[i] = startRedis(t, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(buses[i]), "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no")
 		first, last := i*16384/3, (i+1)*16384/3-1
 		nodes[i].do("CLUSTER", "ADDSLOTSRANGE", first, last)
 		nodes[i].do("CLUSTER", "SET-CONFIG-EPOCH", i+1)
 	}
 	for _, n := range nodes[1:] {
-		n.do("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
+		n.do("CLUSTER", "MEET", "127.0.0.1", nodes[0].port, buses[0])
 	}
 	eventually(t, func() bool {
 		for _, n := range nodes {

@@ -87,18 +87,14 @@ func startIn(t *testing.T, folder, home, port string) *site {
 		t.Fatal(err)
 	}
 
-	deadline := time.Now().Add(patience)
-	for {
-		answer, err := http.Get(s.url + "/jwks")
-		if err == nil {
-			_ = answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				break
-			}
-		}
-		if s.caddy.Wait(20*time.Millisecond) || time.Now().After(deadline) {
-			t.Fatalf("Caddy does not serve: %v\n%s", err, s.caddy.Log())
-		}
+	// Start has waited for Caddy to say that it serves.
+	answer, err := http.Get(s.url + "/jwks")
+	if err != nil {
+		t.Fatalf("Caddy does not serve: %v\n%s", err, s.caddy.Log())
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Fatalf("the issuer's keys: %d\n%s", answer.StatusCode, s.caddy.Log())
 	}
 	waitForNextSecond()
 	return s

@@ -213,10 +213,11 @@ func (s *stand) warm() {
 	s.recovers(s.opaque, 10*time.Second)
 }
 
-// recovers waits until a new token passes.
+// recovers waits until a new token passes, as a client does: for as long as the answer
+// says, and for the next second where a proof of this one is too early for the store.
 func (s *stand) recovers(site string, within time.Duration) {
 	s.Helper()
-	for end := time.Now().Add(within); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(within); ; {
 		a := s.good(site, s.token(site))
 		if a.status == http.StatusOK {
 			return
@@ -224,6 +225,11 @@ func (s *stand) recovers(site string, within time.Duration) {
 		if time.Now().After(end) {
 			s.Fatalf("does not recover: %d %s\n%s", a.status, a.reason, s.caddy.Tail())
 		}
+		again := time.Now().Truncate(time.Second).Add(time.Second)
+		if seconds, err := strconv.Atoi(a.retryAfter); err == nil {
+			again = time.Now().Add(time.Duration(seconds) * time.Second)
+		}
+		time.Sleep(time.Until(again))
 	}
 }
 
@@ -272,12 +278,22 @@ func (s *stand) busy() (number int, profile string) {
 	return number, profile
 }
 
-// base is the number of goroutines at rest.
+// base is the number of goroutines at rest: what readings in a row agree on.
 func (s *stand) base() int {
 	s.Helper()
-	time.Sleep(300 * time.Millisecond)
-	n, _ := s.busy()
-	return n
+	last, _ := s.busy()
+	for end, agreed := time.Now().Add(10*time.Second), 1; agreed < 5; {
+		n, profile := s.busy()
+		switch {
+		case n == last:
+			agreed++
+		case time.Now().After(end):
+			s.Fatalf("goroutines come and go:\n%.6000s", profile)
+		default:
+			last, agreed = n, 1
+		}
+	}
+	return last
 }
 
 // settles waits until there are no more goroutines than before, give or take what the

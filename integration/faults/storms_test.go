@@ -23,16 +23,19 @@ type load struct {
 
 	mu       sync.Mutex // guards what follows
 	statuses map[string]int
+	answered chan struct{} // closed with the next answer
 }
 
 func (s *stand) load(site, token string, workers int) *load {
-	l := &load{statuses: make(map[string]int)}
+	l := &load{statuses: make(map[string]int), answered: make(chan struct{})}
 	for range workers {
 		l.work.Go(func() {
 			for i := 0; !l.stop.Load(); i++ {
 				a := s.good(site, token)
 				l.mu.Lock()
 				l.statuses[fmt.Sprint(a.status, " ", a.reason)[:3]]++
+				close(l.answered)
+				l.answered = make(chan struct{})
 				l.mu.Unlock()
 				if a.status == 0 {
 					time.Sleep(10 * time.Millisecond)
@@ -43,19 +46,24 @@ func (s *stand) load(site, token string, workers int) *load {
 	return l
 }
 
-func (l *load) count(status string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.statuses[status]
-}
-
 // await waits until there are n more answers of a status.
 func (l *load) await(t *testing.T, status string, n int) {
 	t.Helper()
-	before := l.count(status)
-	for end := time.Now().Add(30 * time.Second); l.count(status) < before+n; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("no %d answers %s: %v", n, status, l.statuses)
+	enough := -1
+	for end := time.After(30 * time.Second); ; {
+		l.mu.Lock()
+		if enough < 0 {
+			enough = l.statuses[status] + n
+		}
+		done, answered := l.statuses[status] >= enough, l.answered
+		l.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-answered:
+		case <-end:
+			t.Fatalf("no %d answers %s: %v", n, status, l.end())
 		}
 	}
 }
