@@ -222,12 +222,12 @@ func (s *stand) recovers(site string, within time.Duration) {
 		if a.status == http.StatusOK {
 			return
 		}
-		if time.Now().After(end) {
-			s.Fatalf("does not recover: %d %s\n%s", a.status, a.reason, s.caddy.Tail())
-		}
 		again := time.Now().Truncate(time.Second).Add(time.Second)
 		if seconds, err := strconv.Atoi(a.retryAfter); err == nil {
 			again = time.Now().Add(time.Duration(seconds) * time.Second)
+		}
+		if again.After(end) {
+			s.Fatalf("does not recover within %v: %d %s, Retry-After %q\n%s", within, a.status, a.reason, a.retryAfter, s.caddy.Tail())
 		}
 		time.Sleep(time.Until(again))
 	}
