@@ -68,10 +68,13 @@ func (h *Handler) target(r *http.Request) (method string, target proof.Target, e
 // characters that need not be escaped for us.
 func requestPath(uri string, url *url.URL) string {
 	path, _, _ := strings.Cut(uri, "?")
-	if !strings.HasPrefix(path, "/") || strings.ContainsRune(path, '#') {
-		return url.EscapedPath() // absolute form, authority form, or nothing that a URI could hold
+	switch {
+	case strings.HasPrefix(path, "/") && !strings.ContainsRune(path, '#'):
+		return path
+	case path != "" && path[0] != '/' && url.Scheme == "":
+		return path // the authority form of CONNECT, or an asterisk: no htu names that
 	}
-	return path
+	return url.EscapedPath() // absolute form, or nothing that a URI could hold
 }
 
 // origin says by which name the client called. What a client can make up
