@@ -31,6 +31,9 @@ func needNonce(reason string) want { return want{401, "use_dpop_nonce", reason, 
 func badRequest(reason string) want {
 	return want{400, "invalid_request", reason, ""}
 }
+
+// badBearer is a bad request in the Bearer challenge.
+func badBearer(reason string) want   { return want{400, "invalid_request", reason, "Bearer"} }
 func unavailable(reason string) want { return want{503, "", reason, ""} }
 
 var (
@@ -153,7 +156,7 @@ func (r *result) checkRefusal(t testing.TB, w want) {
 	if (w.status == 503 || w.status == 429) && r.Header.Get("Retry-After") == "" {
 		t.Errorf("%d without Retry-After", w.status)
 	}
-	if w.status == 401 || w.status == 403 {
+	if w.status == 401 || w.status == 403 || w.err == "invalid_request" {
 		r.checkChallenge(t, w)
 	} else if w.status >= 500 && r.Header.Get("Www-Authenticate") != "" {
 		t.Errorf("an outage looks like a challenge: %q", r.Header.Get("Www-Authenticate"))

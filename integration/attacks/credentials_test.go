@@ -202,7 +202,7 @@ var _ = add(cases{
 	"B10": all(
 		one(badToken("token_unbound"), func(a *attempt) { a.token(func(t *testkit.JWS) { t.Claims.Delete("cnf") }) }),
 		at("mixed/bearer", one(badToken("token_unbound"), func(a *attempt) { a.token(func(t *testkit.JWS) { t.Claims.Delete("cnf") }) }))),
-	"B11": at("mixed/bearer", one(badRequest("proof_with_bearer"), func(a *attempt) {
+	"B11": at("mixed/bearer", one(badBearer("proof_with_bearer"), func(a *attempt) {
 		a.token(func(t *testkit.JWS) { t.Claims.Delete("cnf") })
 		a.authorization("Bearer " + a.accessToken)
 	})),

@@ -32,6 +32,8 @@ type h2conn struct {
 	done    map[uint32]bool
 	// connect says that the server allows extended CONNECT (RFC 8441).
 	connect bool
+	// frame is the most that goes into one frame of a header section.
+	frame int
 }
 
 // errReset is the end of a stream that the server would not serve.
@@ -49,7 +51,7 @@ func dialH2(s *site) (*h2conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &h2conn{conn: conn, framer: http2.NewFramer(conn, conn), next: 1, answers: map[uint32]*testkit.Answer{}, done: map[uint32]bool{}}
+	c := &h2conn{conn: conn, framer: http2.NewFramer(conn, conn), next: 1, frame: 16000, answers: map[uint32]*testkit.Answer{}, done: map[uint32]bool{}}
 	c.encoder = hpack.NewEncoder(&c.block)
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	_ = conn.SetDeadline(time.Now().Add(15 * time.Second))
@@ -90,11 +92,11 @@ func (c *h2conn) send(fields []hpack.HeaderField, body []byte, end bool) (uint32
 		}
 	}
 	block := c.block.Bytes()
-	first := block[:min(len(block), 16000)]
+	first := block[:min(len(block), c.frame)]
 	rest := block[len(first):]
 	err := c.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: first, EndStream: end && body == nil, EndHeaders: len(rest) == 0})
 	for len(rest) > 0 && err == nil {
-		n := min(len(rest), 16000)
+		n := min(len(rest), c.frame)
 		err = c.framer.WriteContinuation(id, n == len(rest), rest[:n])
 		rest = rest[n:]
 	}

@@ -56,6 +56,12 @@ func newProfiles() map[string]*profile {
 		"memory":     {build: memoryRestartProfile},
 		"reload":     {build: reloadProfile},
 		"admin":      {build: adminProfile},
+		"further":    {build: furtherProfile},
+		"names":      {build: namesProfile},
+		"keysets":    {build: keySetsProfile},
+		"as":         {build: tokenEndpointProfile},
+		"replays":    {build: replaysProfile},
+		"config":     {build: configProfile},
 	}
 }
 
@@ -254,6 +260,11 @@ func (b *builder) caddyfile() string {
 			wrap json
 			fields {
 				request>headers>Dpop delete
+				request>headers>D-Pop delete
+				request>headers>Dpop_ delete
+				request>headers>X-Dpop delete
+				request>headers>Dpop-Proof delete
+				request>headers>Http_dpop delete
 				request>headers>Authorization delete
 				request>headers>Cookie delete
 				request>headers>Sec-Websocket-Protocol delete
