@@ -270,16 +270,43 @@ func checkDocumented(t *testing.T, metrics map[string]metric) {
 	}
 }
 
-// TestRules lets Prometheus' own tool check the rules and the dashboard's
-// expressions, where it is installed.
+// TestAlertsTested: every alert is raised by a case of prometheus-alerts.test.yml.
+func TestAlertsTested(t *testing.T) {
+	var cases struct {
+		Tests []struct {
+			Cases []struct {
+				Alert    string `yaml:"alertname"`
+				Expected []any  `yaml:"exp_alerts"`
+			} `yaml:"alert_rule_test"`
+		}
+	}
+	if err := yaml.Unmarshal(file(t, "prometheus-alerts.test.yml"), &cases); err != nil {
+		t.Fatal(err)
+	}
+	raised := make(map[string]bool)
+	for _, test := range cases.Tests {
+		for _, c := range test.Cases {
+			raised[c.Alert] = raised[c.Alert] || len(c.Expected) > 0
+		}
+	}
+	for where := range queries(t) {
+		if alert, ok := strings.CutPrefix(where, "alert "); ok && !raised[alert] {
+			t.Errorf("no case raises %s", alert)
+		}
+	}
+}
+
+// TestRules lets Prometheus' own tool check and test the rules, and check the
+// dashboard's expressions.
 func TestRules(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
-		t.Log("promtool (apt-get install prometheus) is not here: only names and labels are checked")
-		return
+		t.Skip("promtool is not installed (apt-get install prometheus)")
 	}
-	if out, err := exec.Command(promtool, "check", "rules", "prometheus-alerts.yml").CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+	for _, args := range [][]string{{"check", "rules", "prometheus-alerts.yml"}, {"test", "rules", "prometheus-alerts.test.yml"}} {
+		if out, err := exec.Command(promtool, args...).CombinedOutput(); err != nil {
+			t.Errorf("promtool %q: %v\n%s", args, err, out)
+		}
 	}
 	variables := strings.NewReplacer("$__rate_interval", "5m", "$__range", "1h", "$job", ".*", "$instance", ".*")
 	var rules []map[string]string
