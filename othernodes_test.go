@@ -137,3 +137,14 @@ func TestAdviseOtherNodes(t *testing.T) {
 		})
 	}
 }
+
+// TestAdviseSharedStorage: at the first load only the kind of storage can be
+// looked at. That of this test is not file_system.
+func TestAdviseSharedStorage(t *testing.T) {
+	for store, want := range map[string]int{"memory": 1, "storage": 0} {
+		n := start(t, site(strings.Replace(oneIssuer, "replay memory", "replay "+store, 1)))
+		if got := strings.Count(n.log.String(), "Caddy's storage looks shared by several nodes"); got != want {
+			t.Errorf("replay %s: %d lines, want %d", store, got, want)
+		}
+	}
+}

@@ -5,6 +5,7 @@ package redis
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +89,27 @@ func TestLostEntries(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCutOffFarAhead: a node whose clock was a year ahead made the mark. What docs/troubleshooting.md says about it.
+func TestCutOffFarAhead(t *testing.T) {
+	b := newBed(t)
+	b.clock.Add(365 * 24 * time.Hour)
+	wantError(t, "the first claim of all", b.store("").Claim(t.Context(), b.proof("a")), replay.ErrTooEarly)
+	b.clock.Add(-365 * 24 * time.Hour) // somebody has set the clock right
+	s := b.store("")
+	for i := range 3 {
+		b.pass(time.Minute)
+		wantError(t, "all are too early", s.Claim(t.Context(), b.proof(fmt.Sprint("b", i))), replay.ErrTooEarly)
+	}
+	b.Del("dpop:mark")
+	wantError(t, "a node that knows the old mark does not ask", s.Claim(t.Context(), b.proof("c")), replay.ErrTooEarly)
+
+	before := b.proof("from before")
+	s = b.store("")
+	wantError(t, "issued before the new cut-off", s.Claim(t.Context(), before), replay.ErrTooEarly)
+	b.pass(time.Second)
+	wantError(t, "issued after it", s.Claim(t.Context(), b.proof("d")), nil)
 }
 
 // TestRestartOfCaddy: a new process on a Redis that has kept everything refuses nothing needlessly.

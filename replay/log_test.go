@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -353,4 +354,37 @@ func TestClosedWhileIdle(t *testing.T) {
 		}
 		_, _ = logs[0].Close(t.Context()), logs[1].Close(t.Context())
 	})
+}
+
+// A node whose clock was a year ahead made the cut-off. What docs/troubleshooting.md says about it.
+func TestCutOffFarAhead(t *testing.T) {
+	t.Parallel()
+	const year = 365 * 24 * time.Hour
+	clock, storage := replaytest.NewClock(), replaytest.NewStorage()
+	clock.Add(year)
+	claim(t, newLog(t, storage, clock), "a", clock, replay.ErrTooEarly)
+	clock.Add(-year) // somebody has set the clock right
+	log := newLog(t, storage, clock)
+	for i := range 3 {
+		clock.Add(time.Minute)
+		claim(t, log, fmt.Sprint("b", i), clock, replay.ErrTooEarly)
+	}
+	ahead := clock.Now().Add(year / 2)
+	for _, key := range storage.Keys(replay.DefaultPrefix) {
+		if digits, ok := strings.CutPrefix(key, replay.DefaultPrefix+"/since."); ok {
+			if second, _ := strconv.ParseInt(digits, 10, 64); time.Unix(second, 0).After(ahead) {
+				_ = storage.Delete(t.Context(), key)
+				ahead = time.Time{}
+			}
+		}
+	}
+	if !ahead.IsZero() {
+		t.Fatalf("no cut-off ahead among %q", storage.Keys(""))
+	}
+	claim(t, log, "c", clock, replay.ErrTooEarly) // it remembers what it has seen
+
+	log = newLog(t, storage, clock) // of the next run
+	claim(t, log, "from before", clock, replay.ErrTooEarly)
+	clock.Add(time.Second)
+	claim(t, log, "after", clock, nil)
 }
