@@ -9,6 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 )
 
@@ -181,5 +185,25 @@ func TestKeySetFileThatIsNone(t *testing.T) {
 	}
 	if st := f.keys.Status(); st.URI != f.path || len(st.Keys) != 1 || st.LastError != "" {
 		t.Errorf("status %+v", st)
+	}
+}
+
+// TestKeySetFileMissingAtStart: a path with a mistake in it is in the log before the first
+// token comes.
+func TestKeySetFileMissingAtStart(t *testing.T) {
+	t.Parallel()
+	core, logs := observer.New(zapcore.WarnLevel)
+	path := filepath.Join(t.TempDir(), "keys.json")
+	keys := newKeySet(t, KeySetConfig{File: path, Logger: zap.New(core)})
+	keys.Start()
+	if logs.Len() != 1 || keys.Status().LastError == "" {
+		t.Errorf("logged %v, status %+v", logs.All(), keys.Status())
+	}
+	if err := os.WriteFile(path, jwksBytes(testkit.P256("issuer").JWK("k1")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	keys.Start() // as the next configuration does
+	if logs.Len() != 1 || keys.Status().LastError != "" {
+		t.Errorf("logged %v, status %+v", logs.All(), keys.Status())
 	}
 }

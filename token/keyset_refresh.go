@@ -43,12 +43,17 @@ func (f *flight) wait(ctx context.Context) error {
 
 // Start fetches the key set in the background from now on, beginning at once, until
 // [KeySet.Close]. Without it keys are fetched when tokens need them, and a key that
-// was withdrawn is noticed only then.
+// was withdrawn is noticed only then. A file is looked at once, so that one that is
+// not there is logged before the first token needs it; from then on by whoever uses it.
 func (s *KeySet) Start() {
+	if f, ok := s.origin.(*file); ok {
+		_ = s.poll(f, 0) // it has been logged
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.origin.(*file); ok || s.stop != nil {
-		return // a file is looked at when it is used
+	if s.stop != nil {
+		return
 	}
 	s.stop, s.stopped = make(chan struct{}), make(chan struct{})
 	go s.loop(s.stop, s.stopped)
