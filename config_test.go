@@ -47,6 +47,7 @@ func TestJSON(t *testing.T) {
 		{`"scope":[]`, ``, `scope: the list is empty`},
 		{`"scope":["a b"]`, ``, `scope: "a b" is not accepted: it takes scope names`},
 		{`"public_urls":[]`, ``, `public_url: the list is empty`},
+		{`"public_urls":["https://u:hidden@api.example.com"]`, ``, `public_url: "https://u:xxxxx@api.example.com" is not accepted`},
 		{`"cors":[]`, ``, `cors: the list is empty`},
 		{`"nonce":{}`, ``, `nonce: mode is missing: it takes off, optional or required`},
 		{`"nonce":{"mode":"on"}`, ``, `nonce: "on" is not accepted: it takes off, optional or required`},

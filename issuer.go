@@ -149,6 +149,14 @@ func audiences(list []string) (values []string, anyAudience bool) {
 	return list, false
 }
 
+// redacted is a URL without the password that there can be in it, for an error.
+func redacted(value string) string {
+	if u, err := url.Parse(value); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return value
+}
+
 // checkServerURL accepts what we may call for keys and answers: https, or
 // http where nobody can listen in between.
 func checkServerURL(option, value string) error {
@@ -157,9 +165,7 @@ func checkServerURL(option, value string) error {
 	if err != nil {
 		return optionError(option, value, accepted)
 	}
-	if u.User != nil {
-		value = u.Redacted() // there can be a password in it
-	}
+	value = redacted(value)
 	private := u.Scheme == "https" || u.Scheme == "http" && token.IsLoopback(u.Hostname())
 	if !private || u.Hostname() == "" || u.User != nil {
 		return optionError(option, value, accepted)

@@ -33,7 +33,7 @@ func parsePublicURLs(urls []string) ([]endpoint, error) {
 	for _, u := range urls {
 		origin, err := proof.ParseOrigin(u)
 		if err != nil {
-			return nil, fmt.Errorf("public_url: %q is not accepted: it takes `any` or a URL such as https://api.example.com or https://api.example.com/base: %w", u, err)
+			return nil, fmt.Errorf("public_url: %q is not accepted: it takes `any` or a URL such as https://api.example.com or https://api.example.com/base: %w", redacted(u), err)
 		}
 		for _, other := range endpoints {
 			if other.Scheme() == origin.Scheme() && other.Host() == origin.Host() {
