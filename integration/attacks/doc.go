@@ -8,6 +8,8 @@
 //
 // The table of a group lives in the file of that name. An entry says what is changed
 // (one or several variants) and the exact answer: status, error code and reason.
+// The files whose names begin with further_ have the cases that were added to the
+// catalogue later, predicted from the RFCs before they were run.
 // Where the catalogue leaves a choice open, or where our answer is not its first,
 // decisions_test.go says what we chose and why.
 //

@@ -88,7 +88,7 @@ type logSink struct {
 
 const keptLines = 3000
 
-var dangerous = regexp.MustCompile(`WARNING: DATA RACE|panic: |"msg":"PANIC"|"logger":"http.log.error.*panic|fatal error: `)
+var dangerous = regexp.MustCompile(`WARNING: DATA RACE|panic: |"msg":"PANIC"|"logger":"http\.log\.error[^"]*","msg":"[^"]*panic|fatal error: `)
 
 func (l *logSink) add(line string) {
 	leak := secrets.find([]byte(line))
