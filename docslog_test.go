@@ -16,7 +16,7 @@ func TestLogFilter(t *testing.T) {
 	const secret = "a-token-in-the-wrong-place"
 	text, err := os.ReadFile("docs/operations.md")
 	must(t, err)
-	block := regexp.MustCompile("(?s)```caddyfile\nlog \\{\n([^`]*access_token.*?)\\}\n```").FindSubmatch(text)
+	block := regexp.MustCompile("(?s)```caddyfile\napi.example.com \\{\n\tlog \\{\n([^`]*access_token.*?)\t\\}\n\\}\n```").FindSubmatch(text)
 	if block == nil {
 		t.Fatal("docs/operations.md has no such filter")
 	}
