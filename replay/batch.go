@@ -221,7 +221,7 @@ func (l *Log) finish(b *batch, err error, took time.Duration) {
 	switch {
 	case err == nil:
 		if h.inRow > 0 {
-			l.logger.Info("replay storage answers again", zap.Int("failed_batches", h.inRow))
+			l.logger.Load().Info("replay storage answers again", zap.Int("failed_batches", h.inRow))
 		}
 		h.inRow, h.last = 0, nil
 	case errors.Is(err, ErrFull):
@@ -235,7 +235,7 @@ func (l *Log) finish(b *batch, err error, took time.Duration) {
 			h.until = time.Now().Add(min(holdBack<<min(h.inRow-patience, 10), holdAtMost))
 		}
 		if h.inRow&(h.inRow-1) == 0 { // the first, and ever fewer
-			l.logger.Error("replay storage failed", zap.Error(err), zap.Int("failed_batches", h.inRow))
+			l.logger.Load().Error("replay storage failed", zap.Error(err), zap.Int("failed_batches", h.inRow))
 		}
 	}
 	close(b.done)

@@ -65,7 +65,7 @@ type LogConfig struct {
 // there are none, and one tidies up once a minute until Close.
 type Log struct {
 	table   *Table
-	logger  *zap.Logger
+	logger  atomic.Pointer[zap.Logger]
 	onBatch func(claims int)
 
 	since atomic.Int64 // the node's cut-off, to refuse at once what it would refuse
@@ -121,14 +121,15 @@ func NewLog(config LogConfig) *Log {
 	}
 	node := newNode(config.Prefix, config.Table, config.Random)
 	node.dump = true // a table that has served another store has something to tell
-	return &Log{
+	l := &Log{
 		table:   config.Table,
 		timeout: config.Timeout,
-		logger:  config.Logger,
 		onBatch: config.OnBatch,
 		storage: config.Storage,
 		node:    node,
 	}
+	l.logger.Store(config.Logger)
+	return l
 }
 
 // Claim implements [Store]. When ctx ends first, the claim goes on without its caller: its proof is used up.
@@ -179,6 +180,9 @@ func (l *Log) SetTimeout(d time.Duration) {
 	defer l.mu.Unlock()
 	l.timeout = d
 }
+
+// SetLogger changes [LogConfig.Logger], which may end with the configuration that it belongs to.
+func (l *Log) SetLogger(logger *zap.Logger) { l.logger.Store(logger) }
 
 // SetStorage replaces the storage, as every reload does. If it shows the records of this process, it is the same
 // one under another value, and nothing changes. Otherwise it receives all live entries before any claim is

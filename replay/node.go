@@ -291,14 +291,16 @@ func (n *node) store(ctx context.Context, key string, value []byte) error {
 // certmagic's FileStorage does.
 const listAttempts = 20
 
-func (n *node) list(ctx context.Context) (listing, error) {
+func (n *node) list(ctx context.Context) (listing, error) { return list(ctx, n.storage, n.layout) }
+
+func list(ctx context.Context, storage Storage, at layout) (listing, error) {
 	for attempt := 1; ; attempt++ {
-		keys, err := n.storage.List(ctx, string(n.layout), false)
+		keys, err := storage.List(ctx, string(at), false)
 		if err == nil {
-			return n.layout.parseListing(keys), nil
+			return at.parseListing(keys), nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) || attempt == listAttempts {
-			return listing{}, fmt.Errorf("listing %s: %w", n.layout, err)
+			return listing{}, fmt.Errorf("listing %s: %w", at, err)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func (l *Log) tidy(ctx context.Context) {
 			continue
 		}
 		if err := l.tidyOnce(ctx); err != nil && ctx.Err() == nil {
-			l.logger.Warn("tidying up the replay storage", zap.Error(err))
+			l.logger.Load().Warn("tidying up the replay storage", zap.Error(err))
 		}
 	}
 }
