@@ -92,7 +92,7 @@ type Introspection struct {
 	cfg    IntrospectionConfig
 	id     string
 	client *http.Client
-	log    *zap.Logger
+	log    atomic.Pointer[zap.Logger]
 
 	active  *Cache    // positive answers
 	refused *refusals // negative answers
@@ -164,19 +164,27 @@ func NewIntrospection(c IntrospectionConfig) (*Introspection, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Logger == nil {
-		c.Logger = zap.NewNop()
-	}
-	return &Introspection{
+	logger := c.Logger
+	c.Logger = nil // the one in use may become another, see SetLogger
+	i := &Introspection{
 		cfg:       c,
 		id:        "introspection " + c.Endpoint + " " + c.ClientID + " " + c.Issuer,
 		client:    newClient(c.Client),
-		log:       c.Logger.With(zap.String("introspection", c.Endpoint)),
 		active:    NewCache(c.CacheSize, c.Now),
 		refused:   newRefusals(c.CacheSize),
 		places:    make(chan struct{}, c.MaxConcurrent),
 		inquiries: make(map[[sha256.Size]byte]*inquiry),
-	}, nil
+	}
+	i.SetLogger(logger)
+	return i, nil
+}
+
+// SetLogger changes [IntrospectionConfig.Logger], as [KeySet.SetLogger] does.
+func (i *Introspection) SetLogger(logger *zap.Logger) {
+	if logger == nil {
+		logger = zap.NewNop()
+	}
+	i.log.Store(logger.With(zap.String("introspection", i.cfg.Endpoint)))
 }
 
 // ID identifies the endpoint, and us to it.
@@ -283,14 +291,14 @@ func (i *Introspection) note(err error) {
 	i.calls.Add(1)
 	if !ReasonOf(err).Unavailable() {
 		if i.lastError.Swap(nil) != nil {
-			i.log.Info("introspection works again")
+			i.log.Load().Info("introspection works again")
 		}
 		return
 	}
 	i.failures.Add(1)
 	text := err.Error()
 	if i.lastError.Swap(&text) == nil {
-		i.log.Warn("introspection fails", zap.Error(err))
+		i.log.Load().Warn("introspection fails", zap.Error(err))
 	}
 }
 

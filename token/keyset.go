@@ -88,7 +88,7 @@ type KeySet struct {
 	id     string
 	origin origin
 	client *http.Client
-	log    *zap.Logger
+	log    atomic.Pointer[zap.Logger]
 
 	// current is the copy in use; nil until there is one.
 	current atomic.Pointer[snapshot]
@@ -147,9 +147,8 @@ func NewKeySet(c KeySetConfig) (*KeySet, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Logger == nil {
-		c.Logger = zap.NewNop()
-	}
+	logger := c.Logger
+	c.Logger = nil // the one in use may become another, see SetLogger
 	s := &KeySet{cfg: c, client: newClient(c.Client), restored: make(chan struct{})}
 	switch {
 	case c.File != "" && c.URI != "":
@@ -168,8 +167,17 @@ func NewKeySet(c KeySetConfig) (*KeySet, error) {
 		}
 		s.id, s.origin = "issuer "+c.Issuer, d
 	}
-	s.log = c.Logger.With(zap.String("key_set", s.id))
+	s.SetLogger(logger)
 	return s, nil
+}
+
+// SetLogger changes [KeySetConfig.Logger], for a key set that outlives what its
+// logger belongs to.
+func (s *KeySet) SetLogger(logger *zap.Logger) {
+	if logger == nil {
+		logger = zap.NewNop()
+	}
+	s.log.Store(logger.With(zap.String("key_set", s.id)))
 }
 
 // ID says where the keys come from. Two key sets with one ID can stand in for each

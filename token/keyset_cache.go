@@ -76,7 +76,7 @@ func (s *KeySet) load(ctx context.Context) {
 		keys, _, err = s.parseKeySet(data)
 	}
 	if err != nil {
-		s.log.Warn("last good copy of the key set not restored", zap.Error(err))
+		s.log.Load().Warn("last good copy of the key set not restored", zap.Error(err))
 		return
 	}
 	if now := s.cfg.Now(); stored.Fetched.After(now) {
@@ -89,7 +89,7 @@ func (s *KeySet) load(ctx context.Context) {
 	}
 	s.useLocked(&snapshot{keys: keys, fetched: stored.Fetched.Round(0)})
 	s.status.Restored = true
-	s.log.Info("key set restored", zap.Int("keys", len(keys)), zap.Time("fetched", stored.Fetched))
+	s.log.Load().Info("key set restored", zap.Int("keys", len(keys)), zap.Time("fetched", stored.Fetched))
 }
 
 // store puts the copy in use into the cache, when it has changed or the age stored
@@ -119,6 +119,6 @@ func (s *KeySet) store(changed bool) {
 		err = s.cfg.Cache.Store(ctx, s.cacheKey(), data)
 	}
 	if err != nil {
-		s.log.Warn("copy of the key set not stored", zap.Error(err))
+		s.log.Load().Warn("copy of the key set not stored", zap.Error(err))
 	}
 }

@@ -69,7 +69,7 @@ func (s *KeySet) poll(f *file, interval time.Duration) error {
 	last := f.err
 	f.err = s.look(f, now)
 	if f.err != nil && (last == nil || last.Error() != f.err.Error()) {
-		s.log.Warn("key set file not read", zap.Error(f.err))
+		s.log.Load().Warn("key set file not read", zap.Error(f.err))
 	}
 	return f.err
 }
@@ -94,7 +94,7 @@ func (s *KeySet) look(f *file, now time.Time) error {
 	f.seen = info // from before the reading: a change meanwhile is seen next time
 	keys, ignored, err := s.parseKeySet(data)
 	if err == nil {
-		s.log.Info("key set file read", zap.Int("keys", len(keys)), zap.Int("ignored", ignored))
+		s.log.Load().Info("key set file read", zap.Int("keys", len(keys)), zap.Int("ignored", ignored))
 	}
 	return s.looked(keys, now, err)
 }

@@ -182,11 +182,11 @@ func (s *KeySet) fly(f *flight) {
 	close(f.done)
 
 	if err != nil {
-		s.log.Warn("key set not fetched", zap.Error(err), zap.Duration("next_try", delay))
+		s.log.Load().Warn("key set not fetched", zap.Error(err), zap.Duration("next_try", delay))
 		return
 	}
 	if changed {
-		s.log.Info("key set changed", zap.Int("keys", len(keys)), zap.Int("ignored", ignored))
+		s.log.Load().Info("key set changed", zap.Int("keys", len(keys)), zap.Int("ignored", ignored))
 	}
 	s.store(changed)
 }
