@@ -123,7 +123,7 @@ func methodNotAllowed(w http.ResponseWriter, allowed string) error {
 // replaces its admin API before it knows whether a configuration loads, and keeps
 // the new one when it does not.
 func runningApp() (*App, error) {
-	app := runningApps.newest()
+	app := runningApps.inForce()
 	if app == nil {
 		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("no dpop in this configuration")}
 	}
@@ -181,7 +181,7 @@ func (a *App) status() Status {
 func replayStatus(stats replay.Stats, use storeUse) ReplayStatus {
 	s := ReplayStatus{
 		Store:         stats.Kind,
-		Space:         use.space,
+		Space:         use.params.Space,
 		Entries:       stats.Entries,
 		MaxEntries:    stats.MaxEntries,
 		Bytes:         stats.Bytes,

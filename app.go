@@ -54,7 +54,7 @@ type App struct {
 
 	ctx    caddy.Context
 	logger *zap.Logger
-	clock  func() time.Time // time.Now but in tests
+	clock  *clock
 	tokens *token.Cache
 	held   []string // keys that this generation holds in the pool
 
@@ -65,8 +65,7 @@ type App struct {
 	nonces        *nonceKeys // nil unless a handler uses nonces
 	answers       []*token.Introspection
 	documents     []*document
-	shared        []sharedUse
-	logs          []*pooledLog     // replay logs that this generation uses
+	logs          []logUse
 	replayStorage *json.RawMessage // what the first `replay storage` named
 
 	hosts    sync.Once // the host rule, see hosts.go
@@ -99,27 +98,30 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	a.windows = make(map[replay.Store]storeUse)
 	if a.clock == nil {
-		a.clock = time.Now
+		a.clock = &clock{time.Now}
 	}
 
 	if err := a.checkLimits(); err != nil {
 		return err
 	}
-	size := defaultTokenCache
-	if a.TokenCache != nil {
-		size = *a.TokenCache
-	}
-	if size > 0 {
+	if size := a.cacheSize(); size > 0 {
 		cache, err := acquire(&a.held, "token_cache", func() (*pooledCache, error) {
-			return &pooledCache{token.NewCache(size, a.now)}, nil
+			return &pooledCache{token.NewCache(size, a.clock.Now)}, nil
 		})
 		if err != nil {
 			return err
 		}
-		cache.Resize(size)
 		a.tokens = cache.Cache
 	}
 	return registerMetrics(ctx)
+}
+
+// cacheSize is how many tokens are kept.
+func (a *App) cacheSize() int {
+	if a.TokenCache == nil {
+		return defaultTokenCache
+	}
+	return *a.TokenCache
 }
 
 func (a *App) checkLimits() error {
@@ -150,19 +152,16 @@ func (a *App) checkLimits() error {
 	return nil
 }
 
-// Start begins the background refresh of key sets and applies the host rule,
-// which needs all routes. Requests may have come before.
+// Start applies the host rule, which needs all routes, tries the storages and
+// begins the background refresh of key sets. Requests may have come before.
 func (a *App) Start() error {
 	if err := a.checkHosts(); err != nil {
 		return err
 	}
-	for _, s := range a.shared {
-		s.slot.use(a, s.storage)
-	}
-	if err := a.checkLogs(); err != nil {
+	if err := a.tryStorages(); err != nil {
 		return err
 	}
-	runningApps.add(a)
+	runningApps.begin(a)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, set := range a.sets {
@@ -176,25 +175,31 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Stop ends what this generation shows; what it shares ends when its last user
-// is gone.
+// Stop lets the next generation take over; what both share ends when its last
+// user is gone.
 func (a *App) Stop() error {
-	runningApps.remove(a)
+	runningApps.end(a)
 	return nil
 }
 
-// Cleanup releases what Provision acquired.
+// Cleanup releases what Provision acquired. When the load failed after Start,
+// Caddy may not have called Stop.
 func (a *App) Cleanup() error {
-	a.mu.Lock()
-	for _, s := range a.shared {
-		s.slot.drop(a)
-	}
-	a.mu.Unlock()
+	runningApps.end(a)
 	windows.drop(a)
 	return release(a.held)
 }
 
-func (a *App) now() time.Time { return a.clock() }
+// clock is where an app has the time from. What outlives the app keeps the
+// clock and not the app.
+type clock struct {
+	now func() time.Time // time.Now but in tests
+}
+
+// Now returns the time.
+func (c *clock) Now() time.Time { return c.now() }
+
+func (a *App) now() time.Time { return a.clock.Now() }
 
 func (a *App) register(h *Handler) {
 	a.mu.Lock()
@@ -216,17 +221,21 @@ func (a *App) replayParams(space string, logger *zap.Logger) replay.Params {
 // storeUse is what this configuration asks of a replay store.
 type storeUse struct {
 	replay.Window
-	space string // as in replay.Params
+	params replay.Params // of the first handler
 }
 
 // widenWindow tells a store the longest time up to which any of its handlers
 // could accept a proof: an entry must not expire while one of them still would.
-func (a *App) widenWindow(store replay.Store, space string, w replay.Window) {
+func (a *App) widenWindow(store replay.Store, p replay.Params, w replay.Window) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	widest := widestWindow(a.windows[store].Window, w)
-	a.windows[store] = storeUse{widest, space}
-	windows.use(a, store, widest)
+	use, known := a.windows[store]
+	if !known {
+		use.params = p
+	}
+	use.Window = widestWindow(use.Window, w)
+	a.windows[store] = use
+	windows.use(a, store, use.Window)
 }
 
 // Interface guards

@@ -5,7 +5,6 @@ package dpop
 
 import (
 	"errors"
-	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -66,39 +65,9 @@ var (
 	})
 )
 
-// state is read from the running app at each scrape: sizes and ages that
+// state is read from the app in force at each scrape: sizes and ages that
 // nobody needs to count on the way of a request.
 var state = new(stateCollector)
-
-// runningApps are the apps that have started and not stopped. The state of the
-// newest is shown: after a reload that fails, that of the one that goes on.
-var runningApps appStack
-
-type appStack struct {
-	mu   sync.Mutex
-	apps []*App
-}
-
-func (s *appStack) add(a *App) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.apps = append(s.apps, a)
-}
-
-func (s *appStack) remove(a *App) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.apps = slices.DeleteFunc(s.apps, func(other *App) bool { return other == a })
-}
-
-func (s *appStack) newest() *App {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.apps) == 0 {
-		return nil
-	}
-	return s.apps[len(s.apps)-1]
-}
 
 type stateCollector struct{}
 
@@ -133,7 +102,7 @@ func (*stateCollector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. Key sets and stores are named by
 // the configuration, so their number is bounded.
 func (*stateCollector) Collect(ch chan<- prometheus.Metric) {
-	app := runningApps.newest()
+	app := runningApps.inForce()
 	if app == nil {
 		return
 	}

@@ -171,7 +171,7 @@ func (h *Handler) provisionReplay(ctx caddy.Context) error {
 		return fmt.Errorf("replay: %w", err)
 	}
 	if h.store != nil {
-		h.app.widenWindow(h.store, space, h.window())
+		h.app.widenWindow(h.store, params, h.window())
 	}
 	return nil
 }

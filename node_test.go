@@ -43,6 +43,8 @@ type node struct {
 	before func() // called before each request, unless nil
 	beside string // sites that every configuration has besides its own
 
+	starting func() // called by an app that fails to start, see loadAndFail
+
 	secrets []string // that must not be in any log
 }
 
@@ -272,7 +274,7 @@ func (*probe) Provision(ctx caddy.Context) error {
 		return err
 	}
 	underTest.app = app.(*App)
-	underTest.app.clock = underTest.clock.Now
+	underTest.app.clock.now = underTest.clock.Now
 	return nil
 }
 

@@ -60,7 +60,7 @@ var errNoNonceKeys = errors.New("the nonce keys have not been read from the stor
 // nonceKeys makes and finds nonces with keys that all nodes on one storage
 // share. It lives in the pool, so a reload invalidates nothing.
 type nonceKeys struct {
-	logger  *zap.Logger
+	logger  atomic.Pointer[zap.Logger]
 	now     func() time.Time
 	storage *sharedStorage
 	keep    atomic.Int64 // seconds that a nonce is remembered, twice the longest lifetime
@@ -88,16 +88,21 @@ type recentNonce struct {
 // nonceKeys takes the shared keys from the pool.
 func (a *App) nonceKeys(ctx caddy.Context) (*nonceKeys, error) {
 	keys, err := acquire(&a.held, "nonce_keys", func() (*nonceKeys, error) {
-		return &nonceKeys{logger: a.logger, now: a.now, storage: newSharedStorage(ctx.Storage())}, nil
+		return newNonceKeys(a.logger, a.clock.Now, ctx.Storage()), nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	a.shares(keys.storage, ctx.Storage())
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.nonces = keys
 	return keys, nil
+}
+
+func newNonceKeys(logger *zap.Logger, now func() time.Time, storage certmagic.Storage) *nonceKeys {
+	n := &nonceKeys{now: now, storage: newSharedStorage(storage)}
+	n.logger.Store(logger)
+	return n
 }
 
 // Destruct implements caddy.Destructor.
@@ -136,7 +141,7 @@ func (n *nonceKeys) refresh(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		if err := n.reload(ctx); err != nil && ctx.Err() == nil {
-			n.logger.Error("the nonce keys cannot be read; those in memory stay in use", zap.Error(err))
+			n.logger.Load().Error("the nonce keys cannot be read; those in memory stay in use", zap.Error(err))
 		}
 		select {
 		case <-ctx.Done():

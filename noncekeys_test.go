@@ -22,11 +22,7 @@ import (
 // nonceNode is one node's nonces, on a storage that it shares with others.
 func nonceNode(t *testing.T, dir string, clock *testkit.Clock) *nonceChecker {
 	t.Helper()
-	keys := &nonceKeys{
-		logger:  zap.NewNop(),
-		now:     clock.Now,
-		storage: newSharedStorage(&certmagic.FileStorage{Path: dir}),
-	}
+	keys := newNonceKeys(zap.NewNop(), clock.Now, &certmagic.FileStorage{Path: dir})
 	c := &nonceChecker{keys: keys, lifetime: 5 * time.Minute, skew: 30 * time.Second}
 	keys.cover(c.lifetime)
 	must(t, keys.ready(t.Context()))

@@ -80,7 +80,7 @@ func copyTime(value []byte) time.Time {
 
 // tellOthers tells of other nodes that were found while a configuration runs.
 func tellOthers() {
-	app := runningApps.newest()
+	app := runningApps.inForce()
 	if app == nil {
 		return // the next one tells at its start
 	}

@@ -52,22 +52,20 @@ func (m *MemoryReplay) Cleanup() error { return release(m.held) }
 // acquireTable takes this process's table from the pool. Its key is a
 // constant: one made of tunables would forget when they change.
 func acquireTable(held *[]string, p replay.Params) (*pooledTable, error) {
-	table, err := acquire(held, "replay_table\x00"+p.Space, func() (*pooledTable, error) {
+	return acquire(held, "replay_table\x00"+p.Space, func() (*pooledTable, error) {
 		return &pooledTable{replay.NewTable(replay.TableConfig{
 			MaxEntries: p.MaxEntries,
 			MaxPerKey:  p.MaxPerKey,
 			Now:        time.Now,
 		})}, nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	table.SetLimits(p.MaxEntries, p.MaxPerKey)
-	return table, nil
 }
 
 // pooledTable is the table as the pool wants it.
 type pooledTable struct{ *replay.Table }
+
+// Adopt implements replay.Adopter.
+func (t *pooledTable) Adopt(p replay.Params) { t.SetLimits(p.MaxEntries, p.MaxPerKey) }
 
 // Destruct forgets: the last configuration that used the table is gone.
 func (t *pooledTable) Destruct() error { return t.Close(context.Background()) }
@@ -125,4 +123,5 @@ var (
 	_ replay.Provider    = (*MemoryReplay)(nil)
 	_ caddy.CleanerUpper = (*MemoryReplay)(nil)
 	_ replay.Provider    = (*ReplayOff)(nil)
+	_ replay.Adopter     = (*pooledTable)(nil)
 )

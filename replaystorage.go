@@ -92,11 +92,10 @@ func (s *StorageReplay) OpenReplay(p replay.Params) (replay.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.app.shares(log.storage, s.storage)
 	s.app.mu.Lock()
 	defer s.app.mu.Unlock()
-	if !slices.Contains(s.app.logs, log) {
-		s.app.logs = append(s.app.logs, log)
+	if !slices.ContainsFunc(s.app.logs, func(use logUse) bool { return use.pooledLog == log }) {
+		s.app.logs = append(s.app.logs, logUse{log, s.storage})
 	}
 	return log, nil
 }
@@ -150,8 +149,7 @@ func (s *StorageReplay) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // pooledLog is the log of this process on shared storage.
 type pooledLog struct {
 	*replay.Log
-	table   *replay.Table
-	storage *sharedStorage
+	table *replay.Table
 }
 
 const replayPrefix = "dpop/replay"
@@ -161,7 +159,7 @@ func newPooledLog(storage certmagic.Storage, table *replay.Table, p replay.Param
 	if p.Space != "" {
 		prefix += "_" + p.Space
 	}
-	log := &pooledLog{
+	return &pooledLog{
 		Log: replay.NewLog(replay.LogConfig{
 			Storage: storage,
 			Prefix:  prefix,
@@ -170,11 +168,24 @@ func newPooledLog(storage certmagic.Storage, table *replay.Table, p replay.Param
 			Logger:  p.Logger,
 			OnBatch: p.OnBatch,
 		}),
-		table:   table,
-		storage: newSharedStorage(storage),
+		table: table,
 	}
-	log.storage.changed = func(s certmagic.Storage) { log.SetStorage(s) }
-	return log
+}
+
+// Adopt implements replay.Adopter.
+func (l *pooledLog) Adopt(p replay.Params) {
+	l.table.SetLimits(p.MaxEntries, p.MaxPerKey)
+	l.SetTimeout(p.Timeout)
+	l.SetLogger(p.Logger)
+}
+
+// moveTo puts a storage in force and looks around there, so that the first
+// request need not. What goes wrong is logged and answered 503 until it heals.
+func (l *pooledLog) moveTo(storage certmagic.Storage, timeout time.Duration) {
+	l.SetStorage(storage)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	_ = l.Check(ctx)
 }
 
 // includes says whether what is claimed in one store is claimed in the other with it:
@@ -193,20 +204,31 @@ func (l *pooledLog) Destruct() error {
 	return l.Close(ctx)
 }
 
-// checkLogs hands the replay logs the time-out of this configuration, and tries
-// their storage before it takes over. What cannot heal by itself fails the load; anything else is
-// answered 503 until it does.
-func (a *App) checkLogs() error {
-	for _, log := range a.logs {
-		timeout := time.Duration(a.ReplayTimeout)
-		log.SetTimeout(timeout)
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
-		err := log.Check(ctx)
-		cancel()
+// logUse is a replay log that this configuration uses, and where it is to lie.
+type logUse struct {
+	*pooledLog
+	next certmagic.Storage
+}
+
+func (u logUse) try(timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return u.Try(ctx, u.next)
+}
+
+// tryStorages makes sure, before anything depends on them, that replay logs can
+// use the storages of this configuration. What cannot heal by itself fails the
+// load; anything else is answered 503 until it does.
+func (a *App) tryStorages() error {
+	const wayOut = "name another with `storage` in the replay block, or use `replay memory` on a single node"
+	for _, use := range a.logs {
+		err := use.try(time.Duration(a.ReplayTimeout))
 		switch {
 		case err == nil:
 		case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS):
-			return fmt.Errorf("replay storage: this process may not write there: %w; give it the right to, name another with `storage` in the replay block, or use `replay memory` on a single node", err)
+			return fmt.Errorf("replay storage: this process may not write there: %w; give it the right to, %s", err, wayOut)
+		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
+			return fmt.Errorf("replay storage: there is no such place to write to: %w; make it, %s", err, wayOut)
 		default:
 			a.logger.Error("replay storage does not answer; requests are refused with 503 until it does", zap.Error(err))
 		}
@@ -217,6 +239,7 @@ func (a *App) checkLogs() error {
 // Interface guards
 var (
 	_ replay.Provider       = (*StorageReplay)(nil)
+	_ replay.Adopter        = (*pooledLog)(nil)
 	_ caddy.Provisioner     = (*StorageReplay)(nil)
 	_ caddy.CleanerUpper    = (*StorageReplay)(nil)
 	_ caddyfile.Unmarshaler = (*StorageReplay)(nil)

@@ -31,16 +31,16 @@ func TestWindowOfGenerations(t *testing.T) {
 		}
 	}
 	first, failed, second := generation(), generation(), generation()
-	first.widenWindow(store, "", proofs(time.Minute))
-	first.widenWindow(store, "", proofs(time.Hour))
+	first.widenWindow(store, replay.Params{}, proofs(time.Minute))
+	first.widenWindow(store, replay.Params{}, proofs(time.Hour))
 	expect("two handlers", time.Hour)
 
-	failed.widenWindow(store, "", proofs(time.Minute))
+	failed.widenWindow(store, replay.Params{}, proofs(time.Minute))
 	expect("while another configuration is loaded", time.Hour)
 	must(t, failed.Cleanup())
 	expect("after it failed to load", time.Hour)
 
-	second.widenWindow(store, "", proofs(time.Minute))
+	second.widenWindow(store, replay.Params{}, proofs(time.Minute))
 	expect("while the next one is loaded", time.Hour)
 	must(t, first.Cleanup())
 	expect("when it has taken over", time.Minute)

@@ -77,7 +77,7 @@ func (a *App) keySet(ctx caddy.Context, held *[]string, cfg token.KeySetConfig) 
 	}
 	name := strings.Join([]string{"keys", cfg.Issuer, cfg.URI, cfg.File}, "\x00")
 	set, err := acquire(held, name, func() (*pooledKeys, error) {
-		cfg.Logger, cfg.Now = a.logger, a.now
+		cfg.Logger, cfg.Now = a.logger, a.clock.Now
 		storage := newSharedStorage(ctx.Storage())
 		copies := &keyCopies{KeyCache: storage, found: tellOthers}
 		cfg.Cache = copies
@@ -90,7 +90,6 @@ func (a *App) keySet(ctx caddy.Context, held *[]string, cfg token.KeySetConfig) 
 	if err != nil {
 		return nil, err
 	}
-	a.shares(set.storage, ctx.Storage())
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.sets = append(a.sets, set)

@@ -118,7 +118,7 @@ func TestUpgradeAfterFlush(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			ended := make(chan error, 1)
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				app := &App{clock: time.Now}
+				app := &App{clock: &clock{time.Now}}
 				s := &stream{
 					ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
 					Context:               r.Context(),

@@ -160,7 +160,7 @@ func openStore(t testing.TB, url string, now func() time.Time, p replay.Params) 
 		t.Fatal(err)
 	}
 	s := newStore(o, p.Space, now)
-	s.adopt(p)
+	s.Adopt(p)
 	t.Cleanup(func() { _ = s.Close(t.Context()) })
 	return s
 }

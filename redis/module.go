@@ -146,15 +146,15 @@ func (r *Replay) OpenReplay(p replay.Params) (replay.Store, error) {
 	}
 	key := r.key + "\x00" + p.Space
 	value, _, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return &pooledStore{newStore(r.options, p.Space, time.Now)}, nil
+		s := newStore(r.options, p.Space, time.Now)
+		s.Adopt(p)
+		return &pooledStore{s}, nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	r.held = append(r.held, key)
-	store := value.(*pooledStore)
-	store.adopt(p)
-	return store, nil
+	return value.(*pooledStore), nil
 }
 
 // Cleanup releases the store. Requests may still be in flight: it ends some time after its last user.
@@ -186,4 +186,5 @@ var (
 	_ caddy.CleanerUpper    = (*Replay)(nil)
 	_ caddyfile.Unmarshaler = (*Replay)(nil)
 	_ replay.Provider       = (*Replay)(nil)
+	_ replay.Adopter        = (*pooledStore)(nil)
 )

@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
@@ -315,4 +317,40 @@ func must[T any](value T, err error) T {
 		panic(err)
 	}
 	return value
+}
+
+// TestAdopt: the limits of a configuration that shares the store hold from when it takes over, and not before.
+func TestAdopt(t *testing.T) {
+	open := func(p replay.Params) *pooledStore {
+		r := new(Replay)
+		if err := provision(t, `{"key_prefix":"adopt:"}`, r); err != nil {
+			t.Fatal(err)
+		}
+		s, err := r.OpenReplay(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { wantError(t, "clean up", r.Cleanup(), nil) })
+		return s.(*pooledStore)
+	}
+	first := replay.Params{MaxEntries: 10, MaxPerKey: 5, Timeout: time.Second, Logger: zap.NewExample()}
+	next := replay.Params{MaxEntries: 20, MaxPerKey: 2, Timeout: 2 * time.Second, Logger: zap.NewExample()}
+	store := open(first)
+	inForce := func(p replay.Params) {
+		t.Helper()
+		got := replay.Params{
+			MaxEntries: int(store.bounds.maxEntries.Load()), MaxPerKey: int(store.bounds.maxPerKey.Load()),
+			Timeout: store.patience(), Logger: store.log(),
+		}
+		if !reflect.DeepEqual(got, p) || got.Logger != p.Logger {
+			t.Errorf("in force: %+v, want %+v", got, p)
+		}
+	}
+	inForce(first)
+	if open(next) != store {
+		t.Fatal("another store")
+	}
+	inForce(first)
+	store.Adopt(next)
+	inForce(next)
 }

@@ -173,7 +173,7 @@ func TestRoundTrips(t *testing.T) {
 	wantError(t, "before", s.Claim(t.Context(), b.proof("before")), nil)
 	before := s.Stats()
 	var trips, carried atomic.Int64
-	s.adopt(replay.Params{OnBatch: func(claims int) { trips.Add(1); carried.Add(int64(claims)) }})
+	s.Adopt(replay.Params{OnBatch: func(claims int) { trips.Add(1); carried.Add(int64(claims)) }})
 	for i := range 10 {
 		wantError(t, "alone", s.Claim(t.Context(), b.proof(fmt.Sprint("alone ", i))), nil)
 	}

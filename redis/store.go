@@ -55,7 +55,7 @@ var (
 func newStore(o *options, space string, now func() time.Time) *store {
 	s := &store{options: o, now: now}
 	s.wanted.Store(new(limits))
-	s.adopt(replay.Params{})
+	s.Adopt(replay.Params{})
 	prefix := o.prefix
 	if space != "" {
 		prefix += space + ":"
@@ -70,8 +70,8 @@ func newStore(o *options, space string, now func() time.Time) *store {
 	return s
 }
 
-// adopt takes over the limits, the logger and the hook of a new generation.
-func (s *store) adopt(p replay.Params) {
+// Adopt implements [replay.Adopter].
+func (s *store) Adopt(p replay.Params) {
 	limit := func(value, fallback int) int64 {
 		if value <= 0 {
 			value = fallback

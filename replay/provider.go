@@ -20,6 +20,15 @@ type Provider interface {
 	OpenReplay(p Params) (Store, error)
 }
 
+// Adopter is what a [Store] implements that outlives the configuration it was
+// opened by.
+type Adopter interface {
+	// Adopt puts the limits and the logger of another configuration in force. It
+	// is called when that one has taken over, not when it opens the store: its
+	// load can still fail then, and the one before goes on.
+	Adopt(p Params)
+}
+
 // Params is what all stores of one configuration share.
 type Params struct {
 	// Space keeps apart what must not mix: "" for proofs that come with an
@@ -35,7 +44,8 @@ type Params struct {
 	// Timeout bounds one claim (0: the store's default).
 	Timeout time.Duration
 
-	// Logger is the logger of the generation that opens the store.
+	// Logger is the logger of the generation that opens the store, or that takes
+	// it over.
 	Logger *zap.Logger
 
 	// OnBatch, when set, is told how many claims each round trip carried. It

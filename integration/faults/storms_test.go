@@ -112,6 +112,9 @@ func TestFailedReloads(t *testing.T) {
 		strings.Replace(s.caddy.Text, "audience "+origin, "audience \"\"", 2),
 		strings.Replace(s.caddy.Text, "public_url", "algorithms HS256\n\t\tpublic_url", 1),
 		strings.Replace(s.caddy.Text, "client_secret secret", "client_secret {env.NOT_THERE_AT_ALL}", 1),
+		// Nobody can write there; that is found out by trying, beside what runs.
+		strings.ReplaceAll(s.caddy.Text, "storage file_system ", "storage file_system /sys/"),
+		strings.ReplaceAll(s.caddy.Text, "storage file_system ", "storage file_system /proc/"),
 	} {
 		if err := s.caddy.Reload(broken); err == nil {
 			t.Errorf("loaded:\n%s", broken)
@@ -123,11 +126,6 @@ func TestFailedReloads(t *testing.T) {
 			t.Errorf("%d requests were answered %s", n, status)
 		}
 	}
-	// A storage that cannot be written to is noticed when it is tried, and given back.
-	if err := s.caddy.Reload(strings.ReplaceAll(s.caddy.Text, "storage file_system ", "storage file_system /sys/")); err == nil {
-		t.Error("a storage that cannot be written to was loaded")
-	}
-	s.recovers(s.jwt, 5*time.Second)
 	s.sound()
 	s.settles(base)
 }
