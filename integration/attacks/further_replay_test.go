@@ -51,6 +51,24 @@ func swapping(f func(c *run, s *site, reload func(from, to string))) test {
 	}
 }
 
+// afterReload sends an attempt until it is answered: a reload closes the listener before
+// it, with what waits in its queue.
+func (c *run) afterReload(next func() *attempt, w want) {
+	c.Helper()
+	for range 10 {
+		a := next()
+		r := a.send()
+		if r.err == nil {
+			r.check(c, w)
+			return
+		}
+		if len(r.hits) != 0 {
+			c.Errorf("reached the upstream, and then %v", r.err)
+		}
+	}
+	c.Fatal("no answer")
+}
+
 // useAt sends a good request to a site that no profile knows.
 func (c *run) useAt(s *site) *attempt {
 	c.Helper()
@@ -64,6 +82,11 @@ func (c *run) useAt(s *site) *attempt {
 func (c *run) expectUsed(a *attempt) {
 	c.Helper()
 	r := a.again().send()
+	for range 10 {
+		if r.err != nil {
+			r = a.again().send() // as in afterReload
+		}
+	}
 	w := replayed
 	if r.reason() == "issued_before_start" {
 		w = badProof("issued_before_start")
@@ -167,8 +190,9 @@ var _ = add(cases{
 		a := c.useAt(s)
 		for _, age := range [][2]string{{"50s", "100s"}, {"100s", "5m"}, {"5m", "20s"}} {
 			reload("max_age "+age[0], "max_age "+age[1])
-			c.expect(a.again(), replayed)
-			c.must(newAttempt(s), accepted)
+			c.answered(replayed)
+			c.afterReload(a.again, replayed)
+			c.ok(warm(s))
 		}
 	}),
 	"L87": func(c *run) {

@@ -114,17 +114,23 @@ var _ = add(cases{
 		// As many in ten windows as would fill a store that forgot nothing is not for a
 		// test of minutes; that entries expire, G22 shows, and the store's own tests how.
 		c.answered(accepted)
-		for range 60 {
-			c.must(c.attempt(), accepted)
+		for passed := 0; passed < 60 && !c.Failed(); {
+			r := c.attempt().send()
+			if r.reason() == "iat_too_old" {
+				continue // on a busy machine it was two seconds under way
+			}
+			r.check(c, accepted)
+			passed++
 			time.Sleep(100 * time.Millisecond)
 		}
 	}),
 	"S16": func(c *run) {
-		a := c.attempt()
-		a.htu(origin + "/other")
-		c.expect(a, htuMismatch)
 		log := c.site("ref").server.log
-		c.eventually(5*time.Second, func() bool {
+		c.eventually(15*time.Second, func() bool {
+			// Each time anew: beside a flood the log keeps one line of a hundred.
+			a := c.attempt()
+			a.htu(origin + "/other")
+			c.expect(a, htuMismatch)
 			m := log.find(`"request refused"`, `"htu_mismatch"`, origin+"/other")
 			return m != nil && m["htu_expected"] == origin+"/api/items" && m["jkt"] != nil
 		})

@@ -90,11 +90,16 @@ func ATH(token string) string {
 	return B64(sum[:])
 }
 
-// NewID returns 128 random bits as a jti.
+// NewID returns 128 random bits as a jti, or as any other name that a log may show: it
+// does not look like encoded JSON by chance.
 func NewID() string {
 	b := make([]byte, 16)
-	_, _ = rand.Read(b)
-	return B64(b)
+	for {
+		_, _ = rand.Read(b)
+		if id := B64(b); !strings.Contains(id, "eyJ") {
+			return id
+		}
+	}
 }
 
 // Clone copies the JWS so that the copy can be bent alone.
