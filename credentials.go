@@ -82,10 +82,11 @@ func (x *exchange) hasClaimed(store replay.Store, id replay.ID) bool {
 	return false
 }
 
-// hasClaimedElsewhere says whether this request has used the entry up in another store.
-func (x *exchange) hasClaimedElsewhere(store replay.Store, id replay.ID) bool {
+// hasClaimedPartOf says whether this request has used the entry up in a part of the
+// store only: where it finds itself, that is no replay.
+func (x *exchange) hasClaimedPartOf(store replay.Store, id replay.ID) bool {
 	for _, c := range x.claimed {
-		if c.id == id && c.store != store {
+		if c.id == id && includes(store, c.store) {
 			return true
 		}
 	}

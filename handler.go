@@ -275,8 +275,8 @@ func (c *check) claim() error {
 	begin := time.Now()
 	err := c.h.store.Claim(ctx, entry)
 	replaySeconds.Observe(time.Since(begin).Seconds())
-	if errors.Is(err, replay.ErrReplayed) && c.x.hasClaimedElsewhere(c.h.store, entry.ID) {
-		// The other way round (see includes) it cannot be: other nodes have not been asked.
+	if errors.Is(err, replay.ErrReplayed) && c.x.hasClaimedPartOf(c.h.store, entry.ID) {
+		// Other nodes have not been asked, so it may not pass either.
 		return refuse(ReasonReplayUnavailable, errTwoStores)
 	}
 	if err != nil {

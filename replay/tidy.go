@@ -66,8 +66,13 @@ func (l *Log) closeName(ctx context.Context) error {
 	if guarded, ok := storage.(*guardedStorage); ok {
 		storage = guarded.storage
 	}
+	return bounded(ctx, func() error { return remove(ctx, storage, l.node.layout.pass(name)) })
+}
+
+// bounded returns what the call does, or when ctx ends: a storage may ignore it.
+func bounded(ctx context.Context, call func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- remove(ctx, storage, l.node.layout.pass(name)) }() // a storage may ignore ctx
+	go func() { done <- call() }()
 	select {
 	case err := <-done:
 		if err != nil {

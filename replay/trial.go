@@ -17,17 +17,7 @@ import (
 // means nothing to the other nodes. The error is an [ErrUnavailable] that wraps the storage's, such as
 // fs.ErrPermission.
 func (l *Log) Try(ctx context.Context, storage Storage) error {
-	done := make(chan error, 1)
-	go func() { done <- try(ctx, storage, l.node.layout) }() // a storage may ignore ctx
-	select {
-	case err := <-done:
-		if err != nil {
-			return Unavailable(err)
-		}
-		return nil
-	case <-ctx.Done():
-		return Unavailable(context.Cause(ctx))
-	}
+	return bounded(ctx, func() error { return try(ctx, storage, l.node.layout) })
 }
 
 // try makes each of the calls that a claim and the sweeping need.
