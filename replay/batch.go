@@ -6,7 +6,6 @@ package replay
 import (
 	"context"
 	"errors"
-	"runtime"
 	"time"
 
 	"go.uber.org/zap"
@@ -63,10 +62,6 @@ const (
 
 	// maxStuck is how many storage calls may hang past their time-out before nothing more is tried.
 	maxStuck = 4
-
-	// gatherFrom is the size of a batch after which the next is kept open, and gatherAtMost for how long.
-	gatherFrom   = 8
-	gatherAtMost = 2 * time.Millisecond
 )
 
 // ready reports why no batch may be begun. The caller holds the lock.
@@ -93,6 +88,7 @@ func (l *Log) join(claim announced) (*batch, int, error) {
 		return nil, 0, err
 	}
 	b.claims = append(b.claims, claim)
+	l.joined(len(b.claims))
 	return b, len(b.claims) - 1, nil
 }
 
@@ -180,18 +176,9 @@ func (l *Log) run(turn uint64) {
 		}
 		l.health.nodes, l.health.pending = l.node.nodes(), l.node.pending()
 		last, took = len(b.claims), time.Since(start)
+		l.load.note(start, cpuTime)
 		l.finish(b, err, took)
 		l.mu.Unlock()
-	}
-}
-
-// gather keeps the next batch open for a moment. Whoever is ready to run may join; a lone request waits for nobody.
-// After a batch that many requests shared, more are on their way, and since a batch of any size costs the same, it
-// pays to wait for as long as that one took.
-func (l *Log) gather(last int, took time.Duration) {
-	runtime.Gosched()
-	if last >= gatherFrom {
-		time.Sleep(min(took, gatherAtMost))
 	}
 }
 

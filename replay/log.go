@@ -82,6 +82,9 @@ type Log struct {
 	calling bool   // the runner is in a storage call
 	stuck   int    // storage calls that have outlived their batch
 	health  health
+	load    load
+	enough  chan struct{} // closed when wanted claims have joined next; nil: nobody waits for that
+	wanted  int
 
 	node *node // owned by the runner of this turn, touched by it outside of storage calls only
 

@@ -8,7 +8,6 @@ package replay
 import (
 	"fmt"
 	"math/rand/v2"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -95,12 +94,4 @@ func BenchmarkTableSteady(b *testing.B) {
 	clock.Add(20 * time.Second)
 	table.reclaim(clock.Now().Unix())
 	b.ReportMetric(float64(cpuTime()-before)/(20*rate), "cpu-ns/expired")
-}
-
-// cpuTime is the CPU time of the process so far, which other processes on the machine do not prolong as much as
-// they do the time on the clock.
-func cpuTime() time.Duration {
-	var usage syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
