@@ -38,14 +38,17 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	begin := time.Now()
 	err := c.run()
 	checkSeconds.Observe(time.Since(begin).Seconds())
-	h.count(&c, err)
 	if err != nil {
+		reason := reasonOf(err)
+		answer := h.answer(reason)
+		h.countRefusal(&c, reason, answer)
+		h.report(&c, reason, answer, err)
 		if h.Mode != wordMonitor {
-			return h.refuse(w, &c, err)
+			return h.refuse(w, &c, answer, err)
 		}
-		h.report(&c, err)
 		return next.ServeHTTP(w, r)
 	}
+	h.countAccepted(&c)
 	c.remember()
 	h.publish(&c)
 	h.refreshNonce(w, &c)

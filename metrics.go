@@ -184,12 +184,7 @@ func newRequestCounters() requestCounters {
 	}
 }
 
-// count counts a request's outcome.
-func (h *Handler) count(c *check, err error) {
-	if err != nil {
-		h.countRefusal(c, err)
-		return
-	}
+func (h *Handler) countAccepted(c *check) {
 	switch {
 	case c.claims == nil:
 		h.requests.none.Inc()
@@ -203,7 +198,7 @@ func (h *Handler) count(c *check, err error) {
 	}
 }
 
-func (h *Handler) countRefusal(c *check, err error) {
+func (h *Handler) countRefusal(c *check, reason Reason, answer refusal) {
 	outcome, found := "refused", "none"
 	if h.Mode == wordMonitor {
 		outcome = "monitored"
@@ -214,9 +209,8 @@ func (h *Handler) countRefusal(c *check, err error) {
 	case c.claims != nil:
 		found = "new"
 	}
-	reason := reasonOf(err)
 	requestsTotal.WithLabelValues(outcome, string(reason), found).Inc()
-	if outcome == "refused" && h.answer(reason).code == errUseNonce {
+	if outcome == "refused" && answer.code == errUseNonce {
 		nonceChallenges.Inc()
 	}
 	// A clock that is off is why these were refused: whose is, and by how much,

@@ -50,10 +50,7 @@ func reasonOf(err error) Reason {
 }
 
 // refuse answers: challenge, nonce, and an error for Caddy's error routes.
-func (h *Handler) refuse(w http.ResponseWriter, c *check, err error) error {
-	reason := h.report(c, err)
-	answer := h.answer(reason)
-
+func (h *Handler) refuse(w http.ResponseWriter, c *check, answer refusal, err error) error {
 	answerAtOnce(w, c.r)
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
@@ -67,8 +64,11 @@ func (h *Handler) refuse(w http.ResponseWriter, c *check, err error) error {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		header.Set("Retry-After", retryAfter(waitOf(err)))
 	}
-	return caddyhttp.Error(answer.status, err)
+	// Caddy would look for its caller to name where the error comes from. That it is from here is known.
+	return caddyhttp.Error(answer.status, caddyhttp.HandlerError{Err: err, Trace: refusedHere})
 }
+
+const refusedHere = "dpop.(*Handler).refuse (refuse.go)"
 
 // bodyPatience is how long a refusal waits for the rest of a request's body.
 const bodyPatience = 250 * time.Millisecond

@@ -23,9 +23,7 @@ import (
 
 // report tells operators about a refusal, enforced or not: placeholders and
 // one log line. Neither ever holds a token or a proof.
-func (h *Handler) report(c *check, err error) Reason {
-	reason := reasonOf(err)
-	answer := h.answer(reason)
+func (h *Handler) report(c *check, reason Reason, answer refusal, err error) {
 	h.publishRefusal(c, reason, answer)
 
 	level := zapcore.InfoLevel
@@ -45,7 +43,6 @@ func (h *Handler) report(c *check, err error) Reason {
 		h.adviseProxy(c.r)
 	default:
 	}
-	return reason
 }
 
 // emitReplay tells subscribers of the event dpop_replay_detected: the same

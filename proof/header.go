@@ -40,15 +40,14 @@ func (v *Verifier) parseHeader(segment string) (*Header, error) {
 	if base64url.DecodedLen(len(segment)) > maxHeader {
 		return nil, refuse(ReasonTooLarge, "header")
 	}
-	var scratch [maxHeader]byte
-	n, err := base64url.Decode(scratch[:], []byte(segment))
+	text, err := base64url.AppendDecode(make([]byte, 0, 512), []byte(segment)) // most fit, and stay on the stack
 	if err != nil {
 		return nil, refuse(ReasonMalformed, "header is not base64url")
 	}
 
 	var typ, alg, jwk, crit, b64, cty value
 	var s scanner
-	s.start(string(scratch[:n]))
+	s.start(string(text))
 	for name, ok := s.object(); ok; name, ok = s.next() {
 		p := s.value()
 		switch name {

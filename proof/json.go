@@ -61,7 +61,8 @@ type value struct {
 
 // start begins to read text.
 func (s *scanner) start(text string) {
-	*s = scanner{text: text}
+	// Not the names, of which none counts yet.
+	s.text, s.pos, s.err, s.depth, s.named, s.open = text, 0, "", 0, 0, 0
 	if !utf8.ValidString(text) {
 		s.fail("not UTF-8")
 	}

@@ -23,8 +23,6 @@ const (
 	// cost of a check, a small one invites forgery where padding is read carelessly.
 	exponent      = "AQAB"
 	exponentValue = 65537
-
-	maxCoordinate = 66 // bytes of a P-521 coordinate
 )
 
 // A jwk holds the members of a JSON Web Key that we look at (RFC 7517, RFC 7518,
@@ -34,6 +32,8 @@ type jwk struct {
 
 	// other: there is a member that we do not read, but go-jose does.
 	other bool
+
+	point []byte // of an elliptic curve key, once checked
 }
 
 // parseJWK reads the client's public key from the jwk header parameter and computes
@@ -50,21 +50,22 @@ func parseJWK(raw value, alg *algorithm) (crypto.PublicKey, string, error) {
 	if raw.kind != kindObject {
 		return nil, "", refuse(ReasonJWKInvalid, "not an object")
 	}
-	k, err := readJWK(raw.text)
-	if err != nil {
+	var k jwk
+	if err := k.read(raw.text); err != nil {
 		return nil, "", err
 	}
 	if err := k.checkUse(alg); err != nil {
 		return nil, "", err
 	}
-	var input string
+	var thumbprint string
+	var err error
 	switch k.kty.text {
 	case "EC":
-		input, err = k.checkEC(alg)
+		thumbprint, err = k.checkEC(alg)
 	case "OKP":
-		input, err = k.checkOKP(alg)
+		thumbprint, err = k.checkOKP(alg)
 	case "RSA":
-		input, err = k.checkRSA(alg)
+		thumbprint, err = k.checkRSA(alg)
 	default:
 		err = refuse(ReasonJWKInvalid, "kty is none of EC, OKP, RSA")
 	}
@@ -76,7 +77,7 @@ func parseJWK(raw value, alg *algorithm) (crypto.PublicKey, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	return key, hashThumbprint(input), nil
+	return key, thumbprint, nil
 }
 
 // publicKey makes the key of members that have been checked.
@@ -110,10 +111,6 @@ func (k *jwk) publicKey(text string, alg *algorithm) (crypto.PublicKey, error) {
 
 // pointOn makes the key of a point, which has to be on the algorithm's curve.
 func (k *jwk) pointOn(alg *algorithm) (crypto.PublicKey, error) {
-	var scratch [1 + 2*maxCoordinate]byte
-	point := append(scratch[:0], 4) // uncompressed (SEC 1, section 2.3.3)
-	point, _ = base64url.AppendDecode(point, []byte(k.x.text))
-	point, _ = base64url.AppendDecode(point, []byte(k.y.text))
 	var curve elliptic.Curve
 	switch alg.curve {
 	case "P-256":
@@ -123,17 +120,16 @@ func (k *jwk) pointOn(alg *algorithm) (crypto.PublicKey, error) {
 	default:
 		curve = elliptic.P521()
 	}
-	key, err := ecdsa.ParseUncompressedPublicKey(curve, point)
+	key, err := ecdsa.ParseUncompressedPublicKey(curve, k.point)
 	if err != nil {
 		return nil, refuse(ReasonJWKInvalid, "not a point of the curve")
 	}
 	return key, nil
 }
 
-// readJWK reads the members. Any member of a private or symmetric key is refused,
+// read reads the members. Any member of a private or symmetric key is refused,
 // whatever its value and the key's kind.
-func readJWK(text string) (*jwk, error) {
-	var k jwk
+func (k *jwk) read(text string) error {
 	var private bool
 	var s scanner
 	s.start(text)
@@ -172,12 +168,12 @@ func readJWK(text string) (*jwk, error) {
 		}
 	}
 	if err := s.end(); err != "" {
-		return nil, refuse(ReasonJWKInvalid, err)
+		return refuse(ReasonJWKInvalid, err)
 	}
 	if private {
-		return nil, refuse(ReasonJWKPrivate, "")
+		return refuse(ReasonJWKPrivate, "")
 	}
-	return &k, nil
+	return nil
 }
 
 // checkUse refuses a key that says of itself that it is for something else (RFC
@@ -213,7 +209,7 @@ func (v value) contains(want string) bool {
 }
 
 // checkEC checks an elliptic curve key (RFC 7518, section 6.2.1) and returns its
-// thumbprint's input. Whether the point is on the curve turns out when the key is made.
+// thumbprint. Whether the point is on the curve turns out when the key is made.
 func (k *jwk) checkEC(alg *algorithm) (string, error) {
 	switch k.crv.text {
 	case "P-256", "P-384", "P-521":
@@ -223,14 +219,14 @@ func (k *jwk) checkEC(alg *algorithm) (string, error) {
 	if alg.family != familyECDSA || alg.curve != k.crv.text {
 		return "", refuse(ReasonKeyMismatch, "")
 	}
-	if !k.x.isBytes(alg.size) || !k.y.isBytes(alg.size) {
+	var ok bool
+	if k.point, ok = uncompressed(k.x, k.y, alg.size); !ok {
 		return "", refuse(ReasonJWKInvalid, "coordinate is not the base64url of its full length")
 	}
 	return thumbprintEC(k.crv.text, k.x.text, k.y.text), nil
 }
 
-// checkOKP checks an Ed25519 key (RFC 8037, section 2) and returns its thumbprint's
-// input.
+// checkOKP checks an Ed25519 key (RFC 8037, section 2) and returns its thumbprint.
 func (k *jwk) checkOKP(alg *algorithm) (string, error) {
 	if k.crv.text != "Ed25519" {
 		return "", refuse(ReasonJWKInvalid, "crv is not Ed25519")
@@ -248,8 +244,7 @@ func (k *jwk) checkOKP(alg *algorithm) (string, error) {
 	return thumbprintOKP(k.crv.text, k.x.text), nil
 }
 
-// checkRSA checks an RSA key (RFC 7518, section 6.3.1) and returns its thumbprint's
-// input.
+// checkRSA checks an RSA key (RFC 7518, section 6.3.1) and returns its thumbprint.
 func (k *jwk) checkRSA(alg *algorithm) (string, error) {
 	if alg.family != familyPSS && alg.family != familyPKCS1 {
 		return "", refuse(ReasonKeyMismatch, "")
@@ -282,14 +277,21 @@ func (v value) bytes() ([]byte, bool) {
 	return b, err == nil && len(b) > 0
 }
 
-// isBytes reports whether a member is the canonical base64url of size bytes, at most
-// those of a P-521 coordinate.
-func (v value) isBytes(size int) bool {
-	var scratch [maxCoordinate]byte
-	if v.kind != kindString || len(v.text) != base64url.EncodedLen(size) {
-		return false
+// uncompressed returns a point as SEC 1, section 2.3.3, writes it, if both coordinates
+// are the canonical base64url of their full length in bytes.
+func uncompressed(x, y value, size int) ([]byte, bool) {
+	point := append(make([]byte, 0, 1+2*size), 4)
+	for _, coordinate := range []value{x, y} {
+		if coordinate.kind != kindString || len(coordinate.text) != base64url.EncodedLen(size) {
+			return nil, false
+		}
+		before := len(point)
+		var err error
+		point, err = base64url.AppendDecode(point, []byte(coordinate.text))
+		// A line break, which the decoder skips, leaves fewer bytes.
+		if err != nil || len(point)-before != size {
+			return nil, false
+		}
 	}
-	// A line break, which the decoder skips, would leave fewer bytes.
-	n, err := base64url.Decode(scratch[:], []byte(v.text))
-	return err == nil && n == size
+	return point, true
 }

@@ -28,11 +28,11 @@ func Thumbprint(key crypto.PublicKey) (string, error) {
 	}
 	switch members.Kty {
 	case "EC":
-		return hashThumbprint(thumbprintEC(members.Crv, members.X, members.Y)), nil
+		return thumbprintEC(members.Crv, members.X, members.Y), nil
 	case "OKP":
-		return hashThumbprint(thumbprintOKP(members.Crv, members.X)), nil
+		return thumbprintOKP(members.Crv, members.X), nil
 	default:
-		return hashThumbprint(thumbprintRSA(members.E, members.N)), nil
+		return thumbprintRSA(members.E, members.N), nil
 	}
 }
 
@@ -41,20 +41,26 @@ func Thumbprint(key crypto.PublicKey) (string, error) {
 // or the name of a curve, so nothing needs escaping.
 
 func thumbprintEC(crv, x, y string) string {
-	return `{"crv":"` + crv + `","kty":"EC","x":"` + x + `","y":"` + y + `"}`
+	return hashThumbprint(`{"crv":"`, crv, `","kty":"EC","x":"`, x, `","y":"`, y, `"}`)
 }
 
 func thumbprintOKP(crv, x string) string {
-	return `{"crv":"` + crv + `","kty":"OKP","x":"` + x + `"}`
+	return hashThumbprint(`{"crv":"`, crv, `","kty":"OKP","x":"`, x, `"}`)
 }
 
 func thumbprintRSA(e, n string) string {
-	return `{"e":"` + e + `","kty":"RSA","n":"` + n + `"}`
+	return hashThumbprint(`{"e":"`, e, `","kty":"RSA","n":"`, n, `"}`)
 }
 
-func hashThumbprint(input string) string {
-	sum := sha256.Sum256([]byte(input))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+func hashThumbprint(parts ...string) string {
+	input := make([]byte, 0, 1024) // that of any key that a proof may have, without a heap
+	for _, part := range parts {
+		input = append(input, part...)
+	}
+	sum := sha256.Sum256(input)
+	var text [(sha256.Size*8 + 5) / 6]byte
+	base64.RawURLEncoding.Encode(text[:], sum[:])
+	return string(text[:])
 }
 
 // publicJWK is a public key as a JSON Web Key, with the required members only.

@@ -132,9 +132,14 @@ func ReasonOf(err error) Reason {
 }
 
 // refuse makes an error for reason. The detail must be fixed words.
-func refuse(reason Reason, detail string) error {
-	return &Error{Reason: reason, cause: errors.New(detail)}
+func refuse(reason Reason, detail fixed) error {
+	return &Error{Reason: reason, cause: detail}
 }
+
+// fixed is an error of fixed words, which costs nothing to make.
+type fixed string
+
+func (f fixed) Error() string { return string(f) }
 
 // unavailable makes an error for a reason of ours.
 func unavailable(reason Reason, retryAfter time.Duration, cause error) error {
