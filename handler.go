@@ -347,6 +347,6 @@ func (c *check) remember() {
 		return
 	}
 	if known, _ := c.record.Header.Load().(*proof.Header); known != c.proof.Header {
-		c.record.Header.Store(c.proof.Header)
+		c.record.Header.Store(c.proof.Header.Clone())
 	}
 }

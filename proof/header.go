@@ -13,8 +13,9 @@ import (
 const maxHeader = 4096
 
 // Header is a protected header that was read once, with the key in it. It is
-// immutable and may be kept and shared; a client's next proof will most likely
-// have the same one, and [Verifier.Parse] then takes everything from here.
+// immutable and may be shared, and kept as a [Header.Clone]; a client's next proof
+// will most likely have the same one, and [Verifier.Parse] then takes everything
+// from here.
 type Header struct {
 	segment    string // base64url as sent
 	algorithm  int    // index into algorithms
@@ -24,6 +25,14 @@ type Header struct {
 
 // Algorithm returns alg as the client wrote it.
 func (h *Header) Algorithm() string { return algorithms[h.algorithm].name }
+
+// Clone returns a header to keep. The one that [Verifier.Parse] has made holds on to
+// the memory of its whole proof, and of the request that the proof is a part of.
+func (h *Header) Clone() *Header {
+	kept := *h
+	kept.segment = strings.Clone(h.segment)
+	return &kept
+}
 
 // Thumbprint returns the RFC 7638 SHA-256 thumbprint of the key, as cnf.jkt has it.
 func (h *Header) Thumbprint() string { return h.thumbprint }
@@ -104,13 +113,7 @@ func (v *Verifier) parseHeader(segment string) (*Header, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Header{
-		// Cloned, so that keeping the header does not keep the request's memory.
-		segment:    strings.Clone(segment),
-		algorithm:  index,
-		key:        key,
-		thumbprint: thumbprint,
-	}, nil
+	return &Header{segment: segment, algorithm: index, key: key, thumbprint: thumbprint}, nil
 }
 
 // namesJWT reports whether a cty value says that the payload is itself a JWT (RFC

@@ -121,8 +121,8 @@ func (v *Verifier) Verify(compact string, r *Request) (*Proof, error) {
 // [Verifier.Match] and [Proof.VerifySignature] have passed. It is not safe for
 // concurrent use.
 type Proof struct {
-	// Header is the protected header with the client's key; keep it to have the next
-	// proof of the same client parsed faster.
+	// Header is the protected header with the client's key; keep a clone of it to have
+	// the next proof of the same client parsed faster.
 	Header *Header
 
 	ID     string // jti: 1 to 256 bytes, not blank
