@@ -153,11 +153,11 @@ var nonceRefusals = map[Reason]refusal{
 	ReasonWindowRaised:      {401, errUseNonce, "The proof is older than the memory of used proofs reaches, use the nonce of this answer"},
 }
 
-// challenges are a handler's WWW-Authenticate values, made once: a refusal
-// before the signature should cost next to nothing.
+// challenges are a handler's WWW-Authenticate values by reason, made once: a
+// refusal before the signature should cost next to nothing.
 type challenges struct {
-	dpop   map[string]string // by error code and description
-	bearer map[string]string // nil unless the scheme Bearer is accepted, too
+	dpop   map[Reason]string
+	bearer map[Reason]string // nil unless the scheme Bearer is accepted, too
 }
 
 // newChallenges makes the challenges of one public URL, whose metadata they
@@ -173,16 +173,15 @@ func newChallenges(h *Handler, metadata *document) *challenges {
 	}
 	scope := strings.Join(h.Scope, " ")
 
-	c := &challenges{dpop: make(map[string]string)}
+	c := &challenges{dpop: make(map[Reason]string)}
 	if h.acceptsBearer() {
-		c.bearer = make(map[string]string)
+		c.bearer = make(map[Reason]string)
 	}
-	for _, table := range []map[Reason]refusal{refusals, nonceRefusals} {
-		for _, r := range table {
-			c.dpop[r.key()] = challenge("DPoP", r, scope, append(parameters, shared...))
-			if c.bearer != nil {
-				c.bearer[r.key()] = challenge("Bearer", r, scope, shared)
-			}
+	for reason := range refusals {
+		r := h.answer(reason)
+		c.dpop[reason] = challenge("DPoP", r, scope, append(parameters, shared...))
+		if c.bearer != nil {
+			c.bearer[reason] = challenge("Bearer", r, scope, shared)
 		}
 	}
 	return c
@@ -210,8 +209,6 @@ func (h *Handler) challengesFor(r *http.Request) *challenges {
 	return h.challenges[max(h.endpointOf(connection(r)), 0)]
 }
 
-func (r refusal) key() string { return r.code + "\x00" + r.description }
-
 // challenge writes one challenge: `error` directly behind the scheme, since
 // there are clients that look for just that text.
 func challenge(scheme string, r refusal, scope string, parameters []string) string {
@@ -234,17 +231,17 @@ func quoted(name, value string) string { return name + `="` + value + `"` }
 // set writes the challenges of a refusal. The DPoP challenge is the first
 // field of that name, and `error` stands in the challenge of the scheme that
 // was tried (RFC 9449, section 7.2).
-func (c *challenges) set(header http.Header, r refusal, triedBearer bool) {
-	plain := refusal{}.key()
+func (c *challenges) set(header http.Header, reason Reason, triedBearer bool) {
+	const plain = ReasonNoCredentials // which has no `error`
 	if c.bearer == nil {
-		header["Www-Authenticate"] = []string{c.dpop[r.key()]}
+		header["Www-Authenticate"] = []string{c.dpop[reason]}
 		return
 	}
 	if triedBearer {
-		header["Www-Authenticate"] = []string{c.dpop[plain], c.bearer[r.key()]}
+		header["Www-Authenticate"] = []string{c.dpop[plain], c.bearer[reason]}
 		return
 	}
-	header["Www-Authenticate"] = []string{c.dpop[r.key()], c.bearer[plain]}
+	header["Www-Authenticate"] = []string{c.dpop[reason], c.bearer[plain]}
 }
 
 // retryAfter formats a duration as whole seconds, at least one (RFC 9110,

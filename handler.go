@@ -44,7 +44,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		h.countRefusal(&c, reason, answer)
 		h.report(&c, reason, answer, err)
 		if h.Mode != wordMonitor {
-			return h.refuse(w, &c, answer, err)
+			return h.refuse(w, &c, reason, answer, err)
 		}
 		return next.ServeHTTP(w, r)
 	}

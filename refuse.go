@@ -50,7 +50,7 @@ func reasonOf(err error) Reason {
 }
 
 // refuse answers: challenge, nonce, and an error for Caddy's error routes.
-func (h *Handler) refuse(w http.ResponseWriter, c *check, answer refusal, err error) error {
+func (h *Handler) refuse(w http.ResponseWriter, c *check, reason Reason, answer refusal, err error) error {
 	answerAtOnce(w, c.r)
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
@@ -59,7 +59,7 @@ func (h *Handler) refuse(w http.ResponseWriter, c *check, answer refusal, err er
 		if h.ProofOnly {
 			return h.refuseAsTokenEndpoint(w, c, answer)
 		}
-		h.challengesFor(c.r).set(header, answer, c.credentials.bearer)
+		h.challengesFor(c.r).set(header, reason, c.credentials.bearer)
 		h.setNonce(w, c, answer)
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		header.Set("Retry-After", retryAfter(waitOf(err)))
