@@ -1,36 +1,36 @@
 // SPDX-FileCopyrightText: The caddy-dpop authors
 // SPDX-License-Identifier: Apache-2.0
-//go:build unix
 
 package dpop
 
 import (
 	"crypto/sha256"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"testing"
-	"time"
 	"unsafe"
 	"weak"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-dpop/caddy-dpop/internal/testkit"
 	"github.com/caddy-dpop/caddy-dpop/proof"
 )
 
 // What is remembered of a client for its next proof does not keep its request.
 func TestRememberedHeaderLetsTheRequestGo(t *testing.T) {
-	bed := newBenchBed(t, 1, 0)
-	bed.forgetHeaders()
-	client := bed.clients[0]
+	const url = "http://api.test/hello"
+	n := start(t, site(oneIssuer))
+	c, h := n.client(), runningApps.inForce().handlers[0]
 	send := func() weak.Pointer[byte] {
-		text := testkit.NewProof(client.key, "GET", benchURL, client.token, time.Now().Add(2*time.Second)).String()
-		w := make(benchWriter)
+		text := c.proof("GET", url).String()
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest("GET", url, nil)
+		r.Header.Set("Authorization", "DPoP "+c.token)
+		r.Header.Set("DPoP", text)
 		next := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
-		if err := bed.handler.ServeHTTP(w, bed.request(client.token, text, w), next); err != nil {
-			t.Fatal(err)
-		}
+		must(t, h.ServeHTTP(w, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, new(caddyhttp.Server)), next))
 		return weak.Make(unsafe.StringData(text))
 	}
 	sent := send()
@@ -38,8 +38,8 @@ func TestRememberedHeaderLetsTheRequestGo(t *testing.T) {
 	if sent.Value() != nil {
 		t.Error("the proof is still in memory")
 	}
-	hash := sha256.Sum256([]byte(client.token))
-	_, record := bed.handler.cached(&hash)
+	hash := sha256.Sum256([]byte(c.token))
+	_, record := h.cached(&hash)
 	if _, ok := record.Header.Load().(*proof.Header); !ok {
 		t.Error("the header of its client is not remembered")
 	}

@@ -21,6 +21,9 @@ var shared struct {
 // RemoveBinary, at the end of TestMain, deletes it. CADDY_DPOP_BINARY in the environment
 // names a Caddy to take in its place.
 func Binary() (string, error) {
+	if err := dependOnCheckout(); err != nil {
+		return "", err
+	}
 	if file := os.Getenv("CADDY_DPOP_BINARY"); file != "" {
 		return file, nil
 	}

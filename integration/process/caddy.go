@@ -34,6 +34,9 @@ type Caddy struct {
 // Start runs the process and returns when it says that it serves. What ended can be
 // started again.
 func (c *Caddy) Start() error {
+	if err := dependOnCheckout(); err != nil {
+		return err
+	}
 	args := c.Args
 	if args == nil {
 		file := filepath.Join(c.Dir, "Caddyfile")
