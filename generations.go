@@ -37,11 +37,12 @@ func (g *generations) begin(a *App) {
 
 // end is called when an app is stopped or its load has failed, perhaps twice.
 func (g *generations) end(a *App) {
-	before := g.inForce()
 	g.mu.Lock()
+	before := g.oldest()
 	g.apps = slices.DeleteFunc(g.apps, func(other *App) bool { return other == a })
+	heir := g.oldest()
 	g.mu.Unlock()
-	if heir := g.inForce(); heir != nil && heir != before {
+	if heir != nil && heir != before {
 		heir.takeOver()
 	}
 }
@@ -50,6 +51,11 @@ func (g *generations) end(a *App) {
 func (g *generations) inForce() *App {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.oldest()
+}
+
+// oldest is inForce for who holds the lock.
+func (g *generations) oldest() *App {
 	if len(g.apps) == 0 {
 		return nil
 	}

@@ -40,6 +40,35 @@ func BenchmarkClaim(b *testing.B) {
 	}
 }
 
+// BenchmarkEntries claims where so many live entries lie already.
+func BenchmarkEntries(b *testing.B) {
+	server := startRedis(b)
+	for _, million := range []int{1, 10} {
+		b.Run(fmt.Sprintf("entries=%dM", million), func(b *testing.B) {
+			server.do("FLUSHALL")
+			s := openStore(b, "redis://"+server.addr(), time.Now, replay.Params{MaxPerKey: 1 << 30, MaxEntries: 1 << 30})
+			s.SetWindow(replay.Window{Proof: time.Hour})
+			var n atomic.Uint64
+			claim := func(uint64) error { return s.Claim(b.Context(), benchClaim(n.Add(1))) }
+			var group sync.WaitGroup
+			for range 4096 { // large batches
+				group.Go(func() {
+					for n.Load() < uint64(million)*1_000_000 {
+						if err := claim(0); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			group.Wait()
+			for _, clients := range []int{1, 32} {
+				b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) { measure(b, server, clients, claim) })
+			}
+		})
+	}
+}
+
 func BenchmarkPlain(b *testing.B) {
 	server := startRedis(b)
 	for _, clients := range []int{1, 8, 32, 128} {

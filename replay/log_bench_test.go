@@ -6,10 +6,12 @@
 package replay_test
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -50,54 +52,86 @@ func BenchmarkLog(b *testing.B) {
 	for _, nodes := range []int{1, 2, 4} {
 		for _, concurrent := range []int{1, 64} {
 			b.Run(fmt.Sprintf("nodes=%d/concurrent=%d", nodes, concurrent), func(b *testing.B) {
-				benchmarkLog(b, nodes, concurrent, 0)
+				newLogBed(b, nodes, 0).measure(b, concurrent, 0)
 			})
 		}
 	}
 	// As a server would: each claim follows a signature check's worth of work.
-	b.Run("nodes=1/concurrent=64/work=80us", func(b *testing.B) { benchmarkLog(b, 1, 64, 80*time.Microsecond) })
+	b.Run("nodes=1/concurrent=64/work=80us", func(b *testing.B) { newLogBed(b, 1, 0).measure(b, 64, 80*time.Microsecond) })
 }
 
-func benchmarkLog(b *testing.B, nodes, concurrent int, work time.Duration) {
+// BenchmarkLogEntries claims on a log that holds so many live entries already.
+func BenchmarkLogEntries(b *testing.B) {
+	for _, million := range []int{1, 10} {
+		b.Run(fmt.Sprintf("entries=%dM", million), func(b *testing.B) {
+			bed := newLogBed(b, 1, million*1_000_000)
+			for _, concurrent := range []int{1, 64} {
+				b.Run(fmt.Sprintf("concurrent=%d", concurrent), func(b *testing.B) { bed.measure(b, concurrent, 0) })
+			}
+		})
+	}
+}
+
+// logBed is logs that share a directory.
+type logBed struct {
+	logs   []*replay.Log
+	claims atomic.Uint64
+}
+
+func newLogBed(b *testing.B, nodes, entries int) *logBed {
 	storage := &certmagic.FileStorage{Path: b.TempDir()}
-	logs := make([]*replay.Log, nodes)
-	for i := range logs {
-		logs[i] = replay.NewLog(replay.LogConfig{Storage: storage, MaxPerKey: 1 << 30})
-		logs[i].SetWindow(replay.Window{Proof: 90 * time.Second})
-		defer logs[i].Close(b.Context())
+	bed := &logBed{logs: make([]*replay.Log, nodes)}
+	for i := range bed.logs {
+		log := replay.NewLog(replay.LogConfig{Storage: storage, MaxPerKey: 1 << 30, MaxEntries: entries + replay.DefaultMaxEntries})
+		log.SetWindow(replay.Window{Proof: time.Hour})
+		b.Cleanup(func() { _ = log.Close(context.Background()) })
+		bed.logs[i] = log
+		bed.claim(b, log)
 	}
-	var n, worker atomic.Uint64
-	claim := func(log *replay.Log) {
-		c := replay.Claim{IssuedAt: time.Now().Unix() + 30}
-		binary.BigEndian.PutUint64(c.ID[:], n.Add(1)*0x9e3779b97f4a7c15)
-		if err := log.Claim(b.Context(), c); err != nil {
-			b.Error(err)
-		}
+	var group sync.WaitGroup
+	for range 8192 { // large batches
+		group.Go(func() {
+			for bed.claims.Load() < uint64(entries) {
+				bed.claim(b, bed.logs[0])
+			}
+		})
 	}
-	for _, log := range logs {
-		claim(log)
+	group.Wait()
+	return bed
+}
+
+func (bed *logBed) claim(b *testing.B, log *replay.Log) {
+	n := bed.claims.Add(1)
+	c := replay.Claim{IssuedAt: time.Now().Unix() + 30}
+	binary.BigEndian.PutUint64(c.ID[:], n*0x9e3779b97f4a7c15)
+	if err := log.Claim(b.Context(), c); err != nil {
+		b.Error(err)
 	}
-	before := batches(logs)
-	first := n.Load()
+}
+
+// measure claims from so many goroutines at once, each claim after so much work.
+func (bed *logBed) measure(b *testing.B, concurrent int, work time.Duration) {
+	var worker atomic.Uint64
+	before, first := batches(bed.logs), bed.claims.Load()
 	b.SetParallelism(concurrent / runtime.GOMAXPROCS(0))
 	cpu := reportCPU(b, func() {
 		if concurrent == 1 {
 			for b.Loop() {
-				claim(logs[0])
+				bed.claim(b, bed.logs[0])
 			}
 			return
 		}
 		b.RunParallel(func(pb *testing.PB) {
-			log := logs[worker.Add(1)%uint64(nodes)]
+			log := bed.logs[worker.Add(1)%uint64(len(bed.logs))]
 			for pb.Next() {
 				for end := time.Now().Add(work); work > 0 && time.Now().Before(end); {
 				}
-				claim(log)
+				bed.claim(b, log)
 			}
 		})
 	})
-	claims := float64(n.Load() - first)
-	b.ReportMetric(claims/float64(batches(logs)-before), "claims/batch")
+	claims := float64(bed.claims.Load() - first)
+	b.ReportMetric(claims/float64(batches(bed.logs)-before), "claims/batch")
 	if work > 0 {
 		b.ReportMetric(float64(cpu.Nanoseconds())/claims/1000-float64(work.Microseconds()), "net-cpu-us/op")
 	}

@@ -5,7 +5,6 @@ package replay
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -172,11 +171,10 @@ func (n *node) verdict(a *announced) error {
 // again, so whoever deletes it closes the name for good. What the last head held is announced again, in case
 // the storage lost it over an error; if our records have vanished, or the storage is another one, everything is.
 func (n *node) takeName(ctx context.Context) error {
-	var raw [nameLength / 2]byte
-	if _, err := io.ReadFull(n.random, raw[:]); err != nil {
-		return fmt.Errorf("random name: %w", err)
+	name, err := newName(n.random)
+	if err != nil {
+		return err
 	}
-	name := hex.EncodeToString(raw[:])
 	n.mine[name] = true
 	n.name, n.number, n.base, n.seals, n.nextSeal = name, 0, 0, nil, 0
 	n.furthest, n.settled = n.latest, false
@@ -187,7 +185,7 @@ func (n *node) takeName(ctx context.Context) error {
 		return nil
 	}
 	n.packed, n.latest = nil, 0
-	err := n.table.live(func(entries []entry) error {
+	return n.table.live(func(entries []entry) error {
 		for _, e := range entries {
 			n.hold(e.id, e.expiry)
 		}
@@ -196,7 +194,6 @@ func (n *node) takeName(ctx context.Context) error {
 		}
 		return n.sealHead(ctx)
 	})
-	return err
 }
 
 // leave gives the name up. It is called after anything that leaves the outcome of a Store, or our standing,

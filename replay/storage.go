@@ -6,6 +6,8 @@ package replay
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
+	"io"
 	"path"
 	"strconv"
 	"strings"
@@ -118,6 +120,15 @@ func isHex(s string, length int) bool {
 		}
 	}
 	return true
+}
+
+// newName is a name that nobody else has.
+func newName(random io.Reader) (string, error) {
+	var raw [nameLength / 2]byte
+	if _, err := io.ReadFull(random, raw[:]); err != nil {
+		return "", fmt.Errorf("random name: %w", err)
+	}
+	return hex.EncodeToString(raw[:]), nil
 }
 
 func nameBytes(name string) (raw [16]byte) {

@@ -6,7 +6,6 @@ package replay
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,9 +21,10 @@ func (l *Log) Try(ctx context.Context, storage Storage) error {
 
 // try makes each of the calls that a claim and the sweeping need.
 func try(ctx context.Context, storage Storage, at layout) (err error) {
-	var raw [nameLength / 2]byte
-	_, _ = rand.Read(raw[:]) // never fails
-	name := hex.EncodeToString(raw[:])
+	name, err := newName(rand.Reader)
+	if err != nil {
+		return err
+	}
 	if err := storage.Store(ctx, at.pass(name), []byte{}); err != nil {
 		return fmt.Errorf("storing %s: %w", at.pass(name), err)
 	}
