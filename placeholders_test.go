@@ -4,6 +4,7 @@
 package dpop
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -199,6 +200,24 @@ func TestRefusalLog(t *testing.T) {
 			t.Errorf("htu_mismatch: %s is %v, want %v", name, e[name], want)
 		}
 	}
+	for _, test := range []struct {
+		reason            Reason
+		name, want        string
+		claimed, expected any
+	}{
+		{"token_issuer_unknown", "iss", n.issuer.URL + "/", n.issuer.URL + "/", []any{n.issuer.URL}},
+		{"token_issuer_unknown", "iss", strings.Repeat("i", 2*maxLogged), strings.Repeat("i", maxLogged), []any{n.issuer.URL}},
+		{"token_audience_mismatch", "aud", "https://other.test", []any{"https://other.test"}, []any{"https://api.test"}},
+	} {
+		c.with(n.bound(c.key).Set(test.name, test.want)).get("/").refusedFor(test.reason)
+		e := line()
+		if got := e[test.name+"_claimed"]; !reflect.DeepEqual(got, test.claimed) {
+			t.Errorf("%s: claimed %v, want %v", test.reason, got, test.claimed)
+		}
+		if got := e[test.name+"_expected"]; !reflect.DeepEqual(got, test.expected) {
+			t.Errorf("%s: expected %v, want %v", test.reason, got, test.expected)
+		}
+	}
 	c.present(c.proof("GET", n.url("/")).Set("iat", n.clock.Now().Unix()-600), "GET", n.url("/")).refusedFor("iat_too_old")
 	if e = line(); e["clock_offset"] != -600.0 {
 		t.Errorf("iat_too_old: clock_offset %v", e["clock_offset"])
@@ -207,7 +226,7 @@ func TestRefusalLog(t *testing.T) {
 	if got := line(); got["ts"] != e["ts"] {
 		t.Errorf("an accepted request was logged: %v", got)
 	}
-	if e["logger"] != "http.handlers.dpop" || strings.Count(n.log.String(), "request refused") != 2 {
+	if e["logger"] != "http.handlers.dpop" || strings.Count(n.log.String(), "request refused") != 5 {
 		t.Error("not one line per refusal")
 	}
 }

@@ -145,7 +145,8 @@ func (o *observation) agrees(t *testing.T, e *expectation) {
 	host, _ := line["host"].(string)
 	equal("log: host without its port", strings.HasSuffix(strings.Split(host, ":")[0], ".test"), true)
 	for _, field := range o.further() {
-		if !slices.Contains([]string{"jkt", "clock_offset", "htu_claimed", "htu_expected", "cause"}, field) {
+		compared := strings.HasSuffix(field, "_claimed") || strings.HasSuffix(field, "_expected")
+		if !compared && !slices.Contains([]string{"jkt", "clock_offset", "cause"}, field) {
 			t.Errorf("log: field %s", field)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-dpop/caddy-dpop/proof"
+	"github.com/caddy-dpop/caddy-dpop/token"
 )
 
 // report tells operators about a refusal, enforced or not: placeholders and
@@ -108,13 +109,42 @@ func (h *Handler) refusalFields(c *check, reason Reason, answer refusal, err err
 			zap.String("jkt", c.proof.Header.Thumbprint()),
 			zap.Duration("clock_offset", c.proof.Offset(c.now)))
 	}
-	if perr, ok := errors.AsType[*proof.Error](err); ok && perr.Claimed != "" && h.logger.Core().Enabled(zapcore.DebugLevel) {
-		fields = append(fields,
-			zap.String("htu_claimed", perr.Claimed),
-			zap.String("htu_expected", perr.Target))
+	if h.logger.Core().Enabled(zapcore.DebugLevel) {
+		fields = append(fields, h.comparedFields(c, reason, err)...)
 	}
 	if cause := errors.Unwrap(err); cause != nil {
 		fields = append(fields, zap.NamedError("cause", cause))
 	}
 	return fields
 }
+
+// comparedFields are what the client or its token says beside what is expected,
+// where that is what anybody looking into it wants to see. The values are
+// theirs, so they are for debug logs only.
+func (h *Handler) comparedFields(c *check, reason Reason, err error) []zap.Field {
+	switch reason {
+	case Reason(proof.ReasonHTUMismatch):
+		if perr, ok := errors.AsType[*proof.Error](err); ok {
+			return []zap.Field{zap.String("htu_claimed", perr.Claimed), zap.String("htu_expected", perr.Target)}
+		}
+	case Reason(token.IssuerUnknown):
+		if c.claims != nil { // of an introspection
+			return []zap.Field{zap.String("iss_claimed", c.claims.Issuer), zap.String("iss_expected", c.source.policy.Issuer)}
+		}
+		var expected []string
+		for _, s := range h.sources {
+			expected = append(expected, s.policy.Issuer)
+		}
+		claimed, _ := token.PeekIssuer(c.credentials.token) // nobody has verified it
+		return []zap.Field{zap.String("iss_claimed", claimed[:min(len(claimed), maxLogged)]), zap.Strings("iss_expected", expected)}
+	case Reason(token.AudienceMismatch):
+		return []zap.Field{zap.Strings("aud_claimed", c.claims.Audience), zap.Strings("aud_expected", c.source.policy.Audiences)}
+	case Reason(token.ScopeMissing):
+		return []zap.Field{zap.Strings("scope_claimed", c.claims.Scopes), zap.Strings("scope_expected", c.source.policy.Scopes)}
+	default:
+	}
+	return nil
+}
+
+// maxLogged bounds what is logged of a text that anybody can send.
+const maxLogged = 256
