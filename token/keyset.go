@@ -108,6 +108,10 @@ type KeySet struct {
 	stopped  chan struct{}
 	status   KeySetStatus
 	stored   time.Time // when the copy was last put into the cache
+
+	unstored  bool // the keys have changed since
+	storing   bool // a copy is being put there
+	storeMore bool // when that is done, look again
 }
 
 // origin is where a key set comes from.

@@ -93,32 +93,48 @@ func (s *KeySet) load(ctx context.Context) {
 }
 
 // store puts the copy in use into the cache, when it has changed or the age stored
-// with it has grown old.
+// with it has grown old. Fetches can overlap here, so one at a time stores, and once
+// more for those that came meanwhile: an older copy never lands on a newer one.
 func (s *KeySet) store(changed bool) {
 	if s.cfg.Cache == nil {
 		return
 	}
-	copied := s.current.Load()
 	s.mu.Lock()
-	skip := !changed && copied.fetched.Sub(s.stored) < s.cfg.RefreshInterval
-	if !skip {
-		s.stored = copied.fetched
-	}
-	s.mu.Unlock()
-	if skip {
+	defer s.mu.Unlock()
+	s.unstored = s.unstored || changed
+	if s.storing {
+		s.storeMore = true
 		return
 	}
+	s.storing = true
+	for more := true; more; more = s.storeMore {
+		s.storeMore = false
+		copied := s.current.Load()
+		if !s.unstored && copied.fetched.Sub(s.stored) < s.cfg.RefreshInterval {
+			continue
+		}
+		s.stored, s.unstored = copied.fetched, false
+		s.mu.Unlock()
+		err := s.put(copied)
+		s.mu.Lock()
+		if err != nil {
+			s.unstored = true
+			s.log.Load().Warn("copy of the key set not stored", zap.Error(err))
+		}
+	}
+	s.storing = false
+}
+
+func (s *KeySet) put(copied *snapshot) error {
 	value := storedKeySet{Fetched: copied.fetched}
 	for _, k := range copied.keys {
 		value.Keys = append(value.Keys, k.jwk) // public by construction: see parseKey
 	}
 	data, err := json.Marshal(value)
-	if err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), cacheTimeout)
-		defer cancel()
-		err = s.cfg.Cache.Store(ctx, s.cacheKey(), data)
-	}
 	if err != nil {
-		s.log.Load().Warn("copy of the key set not stored", zap.Error(err))
+		return err
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), cacheTimeout)
+	defer cancel()
+	return s.cfg.Cache.Store(ctx, s.cacheKey(), data)
 }

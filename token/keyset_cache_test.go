@@ -25,6 +25,7 @@ type memoryCache struct {
 	values map[string][]byte
 	err    error
 	stall  chan struct{} // not nil: Load waits for it, whatever its context says
+	hold   chan struct{} // not nil: Store waits for it, whatever its context says
 	stores int
 }
 
@@ -47,6 +48,9 @@ func (c *memoryCache) Load(_ context.Context, key string) ([]byte, error) {
 }
 
 func (c *memoryCache) Store(_ context.Context, key string, value []byte) error {
+	if c.hold != nil {
+		<-c.hold
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
@@ -145,6 +149,35 @@ func TestWhatIsStored(t *testing.T) {
 		synctest.Wait()
 		if cache.stores != 2 {
 			t.Errorf("stored %d times: its age is not renewed", cache.stores)
+		}
+	})
+}
+
+// A copy that takes long to store does not land on one that was fetched after it.
+func TestNewestIsStored(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cache := newMemoryCache()
+		cache.hold = make(chan struct{})
+		f := newLive(t, KeySetConfig{Cache: cache})
+		for _, kid := range []string{"k1", "k2", "k3"} { // each fetched while the first is on its way
+			f.web.on(testJWKSURI, jwks(f.key.JWK(kid)))
+			if err := f.keys.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		close(cache.hold)
+		synctest.Wait()
+		if stored := cache.values[f.keys.cacheKey()]; !bytes.Contains(stored, []byte(`"kid":"k3"`)) || cache.stores != 2 {
+			t.Errorf("stored %d times, at last %s", cache.stores, stored)
+		}
+		if err := f.keys.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if cache.stores != 2 {
+			t.Error("stored again, though nothing has changed")
 		}
 	})
 }
