@@ -12,7 +12,7 @@ import (
 // verify returns the key that the JWT is signed by. When the key set has no such
 // key, it finds out whether the issuer has a newer key set.
 func (s *KeySet) verify(ctx context.Context, t *jwt) (*key, error) {
-	arrived := s.cfg.Now()
+	arrived, before := s.cfg.Now(), s.current.Load()
 	copied, err := s.usable(ctx)
 	if err != nil {
 		return nil, err
@@ -31,7 +31,7 @@ func (s *KeySet) verify(ctx context.Context, t *jwt) (*key, error) {
 			return k, nil
 		}
 	}
-	latest, fetchErr := s.fetchSince(ctx, arrived)
+	latest, fetchErr := s.fetchSince(ctx, arrived, before)
 	if fetchErr == nil {
 		return signer(t, latest)
 	}
@@ -104,8 +104,8 @@ func (s *KeySet) underWay() *flight {
 }
 
 // fetchSince returns a copy that was fetched after the token arrived: only such a
-// one proves that a key does not exist.
-func (s *KeySet) fetchSince(ctx context.Context, arrived time.Time) (*snapshot, error) {
+// one proves that a key does not exist. The one before was not.
+func (s *KeySet) fetchSince(ctx context.Context, arrived time.Time, before *snapshot) (*snapshot, error) {
 	if f, ok := s.origin.(*file); ok {
 		// A look at a file costs less than a signature; nothing needs limiting.
 		if err := s.poll(f, 0); err != nil {
@@ -113,8 +113,8 @@ func (s *KeySet) fetchSince(ctx context.Context, arrived time.Time) (*snapshot, 
 		}
 		return s.current.Load(), nil
 	}
-	f, wait, err := s.beginForced(arrived)
-	if err == nil {
+	f, wait, err := s.beginForced(arrived, before)
+	if f != nil {
 		err = f.wait(ctx)
 	}
 	if err != nil {
@@ -124,8 +124,9 @@ func (s *KeySet) fetchSince(ctx context.Context, arrived time.Time) (*snapshot, 
 }
 
 // beginForced begins a fetch for an unknown key, or joins one that began after the
-// token arrived. wait is the time until the next one may begin.
-func (s *KeySet) beginForced(arrived time.Time) (f *flight, wait time.Duration, err error) {
+// token arrived; nil when such a one has just ended. wait is the time until the next
+// one may begin.
+func (s *KeySet) beginForced(arrived time.Time, before *snapshot) (f *flight, wait time.Duration, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.cfg.Now()
@@ -137,6 +138,8 @@ func (s *KeySet) beginForced(arrived time.Time) (f *flight, wait time.Duration, 
 		return nil, max(wait, time.Second), errTooSlow
 	case s.flight != nil:
 		return s.flight, wait, nil
+	case s.current.Load() != before && !s.current.Load().fetched.Before(arrived):
+		return nil, 0, nil
 	case wait > 0:
 		return nil, wait, errors.New("the key set was fetched for an unknown key a moment ago")
 	}
