@@ -129,7 +129,7 @@ func (h *Handler) comparedFields(c *check, reason Reason, err error) []zap.Field
 		}
 	case Reason(token.IssuerUnknown):
 		if c.claims != nil { // of an introspection
-			return []zap.Field{zap.String("iss_claimed", c.claims.Issuer), zap.String("iss_expected", c.source.policy.Issuer)}
+			return []zap.Field{zap.String("iss_claimed", c.claims.Issuer), zap.Strings("iss_expected", []string{c.source.policy.Issuer})}
 		}
 		var expected []string
 		for _, s := range h.sources {

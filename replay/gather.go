@@ -46,7 +46,7 @@ func (l *Log) gather(last int, took time.Duration) {
 	case <-timer.C:
 	}
 	l.mu.Lock()
-	l.wanted, l.enough = 0, nil
+	l.enough = nil
 	l.mu.Unlock()
 }
 
@@ -69,8 +69,8 @@ func (l *Log) joined(claims int) {
 	}
 }
 
-// load tells whether this process is short of CPU time: whether it has used more than three fifths of
-// what its processors had.
+// load tells whether this process is short of CPU time: whether it has used more than three fifths of what its
+// processors had.
 type load struct {
 	since time.Time
 	used  time.Duration // CPU time, then
@@ -86,8 +86,6 @@ func (l *load) note(now time.Time, used func() time.Duration) {
 		return
 	}
 	cpu := used()
-	l.busy = (cpu - l.used).Seconds() > 0.6*passed.Seconds()*float64(processors())
+	l.busy = (cpu - l.used).Seconds() > 0.6*passed.Seconds()*float64(runtime.GOMAXPROCS(0))
 	l.since, l.used = now, cpu
 }
-
-func processors() int { return runtime.GOMAXPROCS(0) }

@@ -5,6 +5,7 @@ package replay
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -113,7 +114,7 @@ func TestLoad(t *testing.T) {
 	}
 	// A share of one processor, which does not depend on how many this machine has.
 	share := func(percent int) time.Duration {
-		return loadEvery * time.Duration(percent*processors()) / 100
+		return loadEvery * time.Duration(percent*runtime.GOMAXPROCS(0)) / 100
 	}
 	for _, step := range []struct {
 		name  string

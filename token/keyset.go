@@ -108,10 +108,8 @@ type KeySet struct {
 	stopped  chan struct{}
 	status   KeySetStatus
 	stored   time.Time // when the copy was last put into the cache
-
-	unstored  bool // the keys have changed since
-	storing   bool // a copy is being put there
-	storeMore bool // when that is done, look again
+	unstored bool      // the keys have changed since
+	storing  bool      // a copy is being put there
 }
 
 // origin is where a key set comes from.

@@ -93,8 +93,8 @@ func (s *KeySet) load(ctx context.Context) {
 }
 
 // store puts the copy in use into the cache, when it has changed or the age stored
-// with it has grown old. Fetches can overlap here, so one at a time stores, and once
-// more for those that came meanwhile: an older copy never lands on a newer one.
+// with it has grown old. Fetches can overlap here, so one at a time stores, and looks
+// again when it is done: an older copy never lands on a newer one.
 func (s *KeySet) store(changed bool) {
 	if s.cfg.Cache == nil {
 		return
@@ -103,26 +103,27 @@ func (s *KeySet) store(changed bool) {
 	defer s.mu.Unlock()
 	s.unstored = s.unstored || changed
 	if s.storing {
-		s.storeMore = true
 		return
 	}
 	s.storing = true
-	for more := true; more; more = s.storeMore {
-		s.storeMore = false
+	defer func() { s.storing = false }()
+	for {
 		copied := s.current.Load()
 		if !s.unstored && copied.fetched.Sub(s.stored) < s.cfg.RefreshInterval {
-			continue
+			return
 		}
 		s.stored, s.unstored = copied.fetched, false
 		s.mu.Unlock()
 		err := s.put(copied)
-		s.mu.Lock()
 		if err != nil {
-			s.unstored = true
 			s.log.Load().Warn("copy of the key set not stored", zap.Error(err))
 		}
+		s.mu.Lock()
+		if err != nil {
+			s.unstored = true // the next fetch tries again
+			return
+		}
 	}
-	s.storing = false
 }
 
 func (s *KeySet) put(copied *snapshot) error {
