@@ -160,7 +160,7 @@ func TestNewestIsStored(t *testing.T) {
 		cache := newMemoryCache()
 		cache.hold = make(chan struct{})
 		f := newLive(t, KeySetConfig{Cache: cache})
-		for _, kid := range []string{"k1", "k2", "k3"} { // each fetched while the first is on its way
+		for _, kid := range []string{"k1", "k2", "k3", "k3"} { // all fetched while the first is on its way
 			f.web.on(testJWKSURI, jwks(f.key.JWK(kid)))
 			if err := f.keys.Refresh(t.Context()); err != nil {
 				t.Fatal(err)
